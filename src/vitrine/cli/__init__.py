@@ -1,0 +1,62 @@
+"""The command line: parse, one call, print. Each command imports what it needs when it runs, so that help and first
+answers are quick.
+
+output.py    printing, progress bars, JSON
+data.py      vitrine data show|verify
+train.py     vitrine train
+look.py      vitrine classify, vitrine search
+index.py     vitrine index add|list|info|remove
+model.py     vitrine model card
+demo.py      vitrine demo
+"""
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+import vitrine
+from vitrine.cli import data, demo, index, look, model, train
+from vitrine.errors import VitrineError
+
+app = typer.Typer(
+    name="vitrine",
+    help="Recognises garments in pictures and finds look-alikes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.train)
+app.command("classify")(look.classify)
+app.command("search")(look.search)
+app.add_typer(index.app, name="index")
+app.add_typer(model.app, name="model")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"vitrine {vitrine.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Recognises garments in pictures and finds look-alikes."""
+
+
+def main() -> None:
+    """The console script: what vitrine raises on purpose becomes one sentence on standard error and exit code 2."""
+    warnings.filterwarnings("ignore", message=".*decompression bomb")  # images.py refuses such pictures itself
+    try:
+        app()
+    except VitrineError as error:
+        print(f"vitrine: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,201 @@
+"""vitrine index: catalogues."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrine.cli import output
+from vitrine.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from vitrine.catalogue import Info
+    from vitrine.catalogue.local import LocalCatalogue
+
+app = typer.Typer(no_args_is_help=True, help="Make catalogues of pictures, add and remove.")
+
+Name = Annotated[str, typer.Argument(help="The catalogue.")]
+
+
+@app.command()
+def add(
+    what: Annotated[str, typer.Argument(help="fashion-mnist, drawn, or a folder of pictures.")],
+    catalogue: Annotated[
+        str | None,
+        typer.Option("--catalogue", help="Its name; made if it is not there.", show_default="the folder's name"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model of a new catalogue.", show_default="default")
+    ] = None,
+    data_dir: output.DataDir = None,
+    as_json: output.Json = False,
+) -> None:
+    """Add pictures to a catalogue. What is there already is left alone, what changed is replaced: run it again after a
+    stop.
+
+    Example: vitrine index add ~/shop/pictures --catalogue shop
+    """
+    from vitrine import indexing
+    from vitrine.datasets import by_name
+
+    name = catalogue or re.sub(r"[^A-Za-z0-9_-]+", "-", Path(what).resolve().name).strip("-")
+    known = what in by_name.NAMES
+    if not known and not Path(what).is_dir():
+        raise DataError(
+            f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder of"
+            " pictures."
+        )
+    if not known:
+        from vitrine.datasets import image_folder
+
+        image_folder.pictures(Path(what))  # a folder without pictures makes no catalogue
+    loaded = by_name.load(what, data_dir) if known else None
+    report = indexing.Report()
+    with _opened(name, model) as opened:
+        encoder = opened.encoder()
+        if loaded is not None:
+            for part in (loaded.splits.train, loaded.splits.test):
+                with output.stage(f"Add {len(part):,} images of {what}") as progress:
+                    one = indexing.add_dataset(opened, encoder, part, progress)
+                report.added, report.replaced, report.unchanged = (
+                    report.added + one.added,
+                    report.replaced + one.replaced,
+                    report.unchanged + one.unchanged,
+                )
+        else:
+            with output.stage(f"Add the pictures in {what}") as progress:
+                report = indexing.add_folder(opened, encoder, Path(what), progress)
+        opened.save_index()
+        items = opened.info().items
+    if as_json:
+        output.print_json(
+            {
+                "catalogue": name,
+                "items": items,
+                "added": report.added,
+                "replaced": report.replaced,
+                "unchanged": report.unchanged,
+                "unreadable": [{"source": str(entry.path), "reason": entry.reason} for entry in report.unreadable],
+            }
+        )
+    else:
+        print(
+            f"{name}: {report.added:,} added, {report.replaced:,} replaced, {report.unchanged:,} unchanged; {items:,}"
+            " items."
+        )
+    output.list_unreadable(report.unreadable)
+    if report.unreadable and not report.added + report.replaced + report.unchanged:
+        raise DataError(f"None of the {len(report.unreadable)} pictures in {what} could be read; nothing was added.")
+
+
+def _opened(name: str, model: str | None) -> "LocalCatalogue":
+    """The catalogue of that name, made if it is not there. A model that is named must be its own."""
+    from vitrine.catalogue import local
+    from vitrine.encoder import Encoder
+
+    if name not in local.names():
+        local.folder(name)  # refuses what is no name before a model is loaded
+        return local.LocalCatalogue.create(name, Encoder.load(model or "default"))
+    opened = local.LocalCatalogue.open(name)
+    if model is not None:
+        card = Encoder.load(model).card
+        opened.check_model(card.identity, card.name)
+    return opened
+
+
+@app.command("list")
+def list_(as_json: output.Json = False) -> None:
+    """The catalogues that there are."""
+    from vitrine.catalogue import local
+
+    for name in local.names():
+        with local.LocalCatalogue.open(name) as opened:
+            info = opened.info()
+        if as_json:
+            output.print_json(_facts(info))
+        else:
+            print(f"{info.name:24s} {info.items:>10,} items  {info.bytes / 1e6:>8,.1f} MB  model {info.model}")
+    if not local.names() and not as_json:
+        output.say(
+            "There is no catalogue yet; make one with `vitrine index add`, or the one of the demo with `vitrine demo`."
+        )
+
+
+@app.command()
+def info(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
+    """What a catalogue holds and what made it."""
+    from vitrine.catalogue.local import LocalCatalogue
+
+    with LocalCatalogue.open(name) as opened:
+        facts = _facts(opened.info())
+    if as_json:
+        output.print_json(facts)
+    else:
+        for key, value in facts.items():
+            print(f"{key:16s} {value:,}" if isinstance(value, int) else f"{key:16s} {value}")
+
+
+def _facts(info: "Info") -> dict[str, str | int]:
+    return {
+        "catalogue": info.name,
+        "items": info.items,
+        "labels": info.labels,
+        "model": info.model,
+        "identity": info.identity,
+        "dimensions": info.dimensions,
+        "index": info.index,
+        "bytes": info.bytes,
+        "format_version": info.format_version,
+    }
+
+
+@app.command()
+def remove(
+    name: Name,
+    ids: Annotated[
+        list[int] | None, typer.Argument(help="Ids of items, as `vitrine search` prints them.", show_default=False)
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="The item that came from there; may be repeated.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The whole catalogue.")] = False,
+    as_json: output.Json = False,
+) -> None:
+    """Take items out of a catalogue, or delete it whole.
+
+    Example: vitrine index remove shop 17 18
+    """
+    from vitrine.catalogue import local
+
+    if everything == bool(ids or source):
+        raise InputError("Say which items to remove, by id or --source, or --all for the whole catalogue.")
+    with local.LocalCatalogue.open(name) as opened:
+        before = opened.info().items
+        wanted = set(ids or [])
+        if source:
+            numbers, _, sources = opened.vectors()
+            wanted |= _ids_of(source, dict(zip(sources, numbers.tolist(), strict=True)), name)
+        removed = before if everything else opened.remove(sorted(wanted))
+        opened.save_index()
+    if everything:
+        local.delete(name)
+    if as_json:
+        output.print_json({"catalogue": name, "removed": removed, "items": before - removed})
+    else:
+        print(f"{name}: {removed:,} removed, {before - removed:,} left.")
+    if not everything and removed < len(wanted):
+        raise InputError(
+            f"{len(wanted) - removed} of the {len(wanted)} items were not in {name}; the others were removed."
+        )
+
+
+def _ids_of(sources: list[str], known: dict[str, int], name: str) -> set[int]:
+    found = set()
+    for source in sources:
+        id = known.get(source, known.get(str(Path(source).absolute())))
+        if id is None:
+            raise InputError(f"The catalogue {name!r} has no item from {source!r}; nothing was removed.")
+        found.add(id)
+    return found

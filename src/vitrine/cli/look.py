@@ -1,0 +1,189 @@
+"""vitrine classify and vitrine search: a picture in, an answer out."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vitrine.cli import output
+from vitrine.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from vitrine.catalogue import Match
+    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.encoder import Encoder, Prediction
+    from vitrine.images import Pixels
+
+Language = Annotated[Literal["en", "uk", "ru"], typer.Option("--lang", help="Language of the class names.")]
+
+
+def classify(
+    paths: Annotated[list[str], typer.Argument(help="Pictures, folders of pictures, or - for standard input.")],
+    model: output.Model = "default",
+    lang: Language = "en",
+    as_json: output.Json = False,
+    show_input: Annotated[
+        Path | None,
+        typer.Option(
+            "--show-input", help="Draw what the model saw of the first picture, step by step.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Say what garment each picture shows.
+
+    Example: vitrine classify shirt.jpg photos/ --lang uk
+    """
+    from vitrine import images
+    from vitrine.encoder import Encoder
+
+    encoder = Encoder.load(model)
+    names = encoder.card.classes.get(lang, encoder.card.classes["en"])
+    failed: list[str] = []
+    drawn = False
+    for source, content in _pictures(paths):
+        try:
+            image = images.read(content)
+            prediction = encoder.classify([image])[0]
+        except ImageError as error:
+            failed.append(str(error))
+            continue
+        if show_input and not drawn:
+            _draw_steps(image, encoder, names[prediction.class_index], show_input)
+            drawn = True
+        if as_json:
+            output.print_json(
+                {
+                    "source": source,
+                    "model": encoder.card.name,
+                    "class_index": prediction.class_index,
+                    "label": names[prediction.class_index],
+                    "probability": prediction.probability,
+                    "probabilities": list(prediction.probabilities),
+                }
+            )
+        else:
+            _print_prediction(source, prediction, names)
+    _give_up(failed)
+
+
+def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes"]]:
+    """Each picture with what to call it; folders are walked, - is standard input."""
+    from vitrine.datasets import image_folder
+
+    for path in paths:
+        if path == "-":
+            yield "-", sys.stdin.buffer.read()
+        elif Path(path).is_dir():
+            yield from ((str(file), file) for file in image_folder.pictures(Path(path)))
+        else:
+            yield path, Path(path)
+
+
+def _print_prediction(source: str, prediction: "Prediction", names: tuple[str, ...]) -> None:
+    print(source)
+    shares = prediction.probabilities
+    best = sorted(range(len(names)), key=lambda i: -shares[i])[:3]
+    width = max(len(name) for name in names)
+    for i in best:
+        print(f"  {names[i]:{width}s} {shares[i]:6.1%} {output.bar(shares[i])}".rstrip())
+
+
+def _draw_steps(image: "Pixels", encoder: "Encoder", label: str, path: Path) -> None:
+    from vitrine import images, plots
+
+    tiles = [
+        plots.Tile(step.image, f"{number}. {step.name}\n{step.image.shape[1]}x{step.image.shape[0]}")
+        for number, step in enumerate(images.steps(image, encoder.card.image), 1)
+    ]
+    plots.grid(tiles, path, len(tiles), f"What the model saw: {label}")
+    output.say(f"What the model saw: {path}")
+
+
+def _give_up(failed: list[str]) -> None:
+    """Pictures that could not be read end the command with exit code 2, after all others were answered."""
+    for sentence in failed[:-1]:
+        output.say(f"vitrine: {sentence}")
+    if failed:
+        raise ImageError(failed[-1])
+
+
+def search(
+    path: Annotated[str | None, typer.Argument(help="A picture, or - for standard input.", show_default=False)] = None,
+    id: Annotated[
+        int | None, typer.Option("--id", help="Search from an item of the catalogue instead.", show_default=False)
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many look-alikes.")] = 12,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", min=-1, max=1, help="Leave out what scores less.", show_default=False)
+    ] = None,
+    catalogue: Annotated[str, typer.Option("--catalogue", help="Where to search.")] = "fashion-mnist",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Draw query and matches into this PNG.", show_default=False)
+    ] = None,
+    as_json: output.Json = False,
+) -> None:
+    """Find what looks like a picture. Scores are cosine similarities: 1 is the same, 0 has nothing in common.
+
+    Example: vitrine search shoe.jpg -k 5 --out look-alikes.png
+    """
+    if (path is None) == (id is None):
+        raise InputError("Name one picture to search with, or an item of the catalogue with --id.")
+    from vitrine import images
+    from vitrine.catalogue.local import LocalCatalogue
+
+    with LocalCatalogue.open(catalogue) as opened:
+        encoder = opened.encoder()
+        if id is not None:
+            item = opened.item(id)
+            source, vector, picture = item.source, item.vector[None], images.read(item.thumbnail)
+            matches = [match for match in opened.search(vector, k + 1, threshold)[0] if match.id != id][:k]
+        else:
+            source = str(path)
+            picture = images.read(next(_pictures([source]))[1] if source == "-" else Path(source))
+            matches = opened.search(encoder.embed([picture]), k, threshold)[0]
+        if as_json:
+            output.print_json(
+                {"source": source, "model": encoder.card.name, "matches": [vars(match) for match in matches]}
+            )
+        else:
+            _print_matches(matches, catalogue)
+        if out is not None:
+            _draw_matches(opened, images.to_pil(picture), matches, source, out)
+
+
+def _print_matches(matches: list["Match"], catalogue: str) -> None:
+    if not matches:
+        print(f"Nothing in {catalogue} is that much alike.")
+    for match in matches:
+        print(f"{match.score:7.4f}  {match.id:>8}  {match.label or '-':14s}  {match.source}")
+
+
+def _draw_matches(catalogue: "LocalCatalogue", query: "Image", matches: list["Match"], source: str, path: Path) -> None:
+    import numpy as np
+
+    from vitrine import images, plots
+
+    query.thumbnail((160, 160))
+    shown = np.asarray(query)
+    first = plots.Tile(shown[..., None] if shown.ndim == 2 else shown, "query")
+    tiles = [
+        plots.Tile(
+            images.read(catalogue.item(match.id).thumbnail),
+            f"{match.label or Path(match.source).name[:16]}\n{match.score:.3f}",
+        )
+        for match in matches
+    ]
+    rows = (
+        [(first, tiles[:8])]
+        if len(tiles) <= 8
+        else [
+            (first, tiles[:8]),
+            *((plots.Tile(np.full((1, 1, 1), 255, np.uint8), ""), tiles[i : i + 8]) for i in range(8, len(tiles), 8)),
+        ]
+    )
+    plots.neighbours(rows, path, f"What looks like {Path(source).name} in {catalogue.name}")
+    output.say(f"Query and matches: {path}")

@@ -1,0 +1,35 @@
+"""vitrine model: model files."""
+
+import typer
+
+from vitrine.cli import output
+
+app = typer.Typer(no_args_is_help=True, help="Look at model files.")
+
+
+@app.command()
+def card(
+    name: str = typer.Argument("default", help="A model by name, or the path of a model file."),
+    as_json: output.Json = False,
+) -> None:
+    """What a model file says of itself: what it wants to see, what it was trained on, what was measured."""
+    from vitrine import encoder, modelfile
+
+    file = modelfile.read(encoder.find(name))
+    if as_json:
+        output.print_json(file.card.to_json())
+        return
+    card = file.card
+    image = card.image
+    print(f"{card.name}  ({len(file.content) / 1e6:.2f} MB, identity {card.identity[:8]})")
+    print(
+        f"  sees       {image.width}x{image.height}, {'grey' if image.channels == 1 else 'RGB'}, {image.ground} ground"
+    )
+    print(f"  gives      {len(card.classes['en'])} classes and an embedding of {card.embedding} numbers")
+    print(f"  classes    {', '.join(card.classes['en'])}  (in {', '.join(card.classes)})")
+    print(
+        f"  trained    on {card.data['name']}, {card.data['images']:,} images, seed {card.seed},"
+        f" {card.recipe['training']['epochs']} epochs"
+    )
+    for key, value in card.metrics.items():
+        print(f"  measured   {key.replace('_', ' ')} {value:g}")

@@ -1,0 +1,104 @@
+"""What the commands share in printing: results on standard output, everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from vitrine import datasets
+    from vitrine.datasets.image_folder import Unreadable
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, one object a line.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="A folder that holds the four Fashion-MNIST files, or a fashion-mnist folder with them.",
+        show_default=False,
+    ),
+]
+Model = Annotated[str, typer.Option("--model", help="A model by name, or the path of a model file.")]
+
+LISTED = 20
+
+
+def console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One object on one line."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def bars() -> Progress:
+    """Progress bars with the time left; where standard error is no terminal nothing is drawn."""
+    columns: tuple[ProgressColumn, ...] = (
+        SpinnerColumn(finished_text="[green]✓[/]"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True, highlight=False), disable=not sys.stderr.isatty())
+
+
+@contextmanager
+def stage(description: str) -> Iterator["datasets.Progress"]:
+    """One piece of long work: a bar on a terminal, a line where there is none."""
+    if not sys.stderr.isatty():
+        say(f"{description} ...")
+    with bars() as drawn:
+        task = drawn.add_task(description, total=None)
+
+        def progress(done: int, total: int, /) -> None:
+            drawn.update(task, completed=done, total=total)
+
+        yield progress
+        known = drawn.tasks[task].total or 1
+        drawn.update(task, total=known, completed=known)
+
+
+def list_unreadable(unreadable: Sequence["Unreadable"]) -> None:
+    """What was left out, at the end, with the reasons."""
+    if not unreadable:
+        return
+    say(f"Left out: {len(unreadable)} {'file' if len(unreadable) == 1 else 'files'}.")
+    for entry in unreadable[:LISTED]:
+        say(f"  {entry.reason}")
+    if len(unreadable) > LISTED:
+        say(f"  ... and {len(unreadable) - LISTED} more.")
+
+
+def bar(share: float, width: int = 24) -> str:
+    """A probability as a bar of block characters.
+
+    >>> bar(0.5, 4)
+    '██  '
+    """
+    eighths = round(share * width * 8)
+    partial = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
+    return ("█" * (eighths // 8) + partial).ljust(width)

@@ -1,0 +1,146 @@
+"""vitrine train: a recipe in, a model file out."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrine.cli import output
+from vitrine.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vitrine.spec import ImageSpec
+    from vitrine.training.loop import Epoch, Result, Step, Watch
+    from vitrine.training.recipe import Recipe
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="A recipe by name (compact, report-b-mlp) or the path of a TOML file.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The run's folder.", show_default="runs/RECIPE")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    data_dir: output.DataDir = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or another of torch's.")] = "cpu",
+    as_json: output.Json = False,
+) -> None:
+    """Train a recipe; ends with a model file that every other command takes.
+
+    Any key of the recipe can be overridden: --epochs 2, --optimiser.learning_rate 0.05, --widths [16,32,64].
+
+    Example: vitrine train compact --epochs 2 --seed 1
+    """
+    try:
+        import torch
+
+        from vitrine.training import loop
+        from vitrine.training import recipe as recipes
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Training needs {error.name}, which is not installed; install it with: pip install 'vitrine[train]' (in"
+            " this repository: make install)."
+        ) from error
+    from vitrine.datasets import by_name
+
+    read = recipes.load(recipe, _overrides(context.args))
+    run = out or Path("runs") / read.name
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"torch cannot use the device {device!r} here; allowed is cpu, or cuda on a machine with a GPU."
+        ) from error
+    with output.stage(f"Load {read.data.name}") as progress:
+        loaded = by_name.load(read.data.name, data_dir, _spec(read), progress)
+    output.list_unreadable(loaded.unreadable)
+    try:
+        result = _watched(
+            lambda watch: loop.train(read, loaded.splits.train, run, resume=resume, device=device, watch=watch), as_json
+        )
+    except KeyboardInterrupt:
+        output.say(
+            f"Stopped. What was learnt up to the last whole epoch is in {run}; go on with: vitrine train"
+            f" {' '.join(sys.argv[2:])}{'' if resume else ' --resume'}"
+        )
+        raise typer.Exit(130) from None
+    metrics = result.card.metrics
+    if as_json:
+        output.print_json(
+            {"model": str(result.model), "parameters": result.parameters, "epochs": len(result.history), **metrics}
+        )
+    else:
+        print(
+            f"{result.model}: {result.parameters:,} parameters, validation accuracy"
+            f" {metrics['validation_accuracy']:.4f} ({metrics['validation_images']:,.0f} images),"
+            f" {result.model.stat().st_size / 1e6:.2f} MB"
+        )
+        print(f"Use it: vitrine classify PICTURE --model {result.model}")
+
+
+def _spec(recipe: "Recipe") -> "ImageSpec":
+    """The look that pictures of a folder are brought to."""
+    from dataclasses import replace
+
+    from vitrine.datasets.image_folder import PLAIN_GREY
+
+    return replace(PLAIN_GREY, height=recipe.data.size, width=recipe.data.size)
+
+
+def _overrides(arguments: list[str]) -> dict[str, str]:
+    """`--key value` and `--key=value` as a dictionary. Raises InputError."""
+    found: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        key = rest.pop(0)
+        if not key.startswith("--") or key == "--":
+            raise InputError(f"{key!r} is not expected here; a key of the recipe is overridden as --epochs 2.")
+        name, equals, value = key[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"--{name} needs a value, as in --epochs 2.")
+            value = rest.pop(0)
+        found[name] = value
+    return found
+
+
+def _watched(work: "Callable[[Watch], Result]", as_json: bool) -> "Result":
+    """Do the work with a bar for the whole run and a line for each epoch that is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from vitrine.training.loop import Watch
+
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True, highlight=False), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=None, epoch="", state="")
+
+        def step(at: "Step") -> None:
+            state = f"loss {at.loss:.3f}  accuracy {at.accuracy:.3f}  {at.images_per_second:,.0f} images/s"
+            bar.update(
+                task,
+                total=at.epochs * at.images,
+                completed=(at.epoch - 1) * at.images + at.done,
+                epoch=f"{at.epoch}/{at.epochs}",
+                state=state,
+            )
+
+        def epoch(line: "Epoch") -> None:
+            if as_json:
+                output.print_json(vars(line))
+            else:
+                text = (
+                    f"epoch {line.epoch:3d}  train {line.train_loss:.4f} {line.train_accuracy:.4f}  validation"
+                    f" {line.validation_loss:.4f} {line.validation_accuracy:.4f}  {line.seconds:.1f} s"
+                )
+                bar.console.print(text) if sys.stderr.isatty() else output.say(text)
+
+        return work(Watch(step, epoch))

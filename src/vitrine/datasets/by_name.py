@@ -1,0 +1,36 @@
+"""A data set by the word that a user gives for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vitrine.datasets import Progress, Splits, drawn_garments, fashion_mnist, image_folder, silent
+from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
+from vitrine.errors import DataError
+from vitrine.spec import ImageSpec
+
+NAMES = ("fashion-mnist", "drawn")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """unreadable: files of a folder that were left out."""
+
+    splits: Splits
+    unreadable: list[Unreadable]
+
+
+def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent) -> Loaded:
+    """The data set called "fashion-mnist" or "drawn", or the folder at that path, which has a training part only.
+
+    spec: the look that pictures of a folder are brought to. Raises DataError, StorageError.
+    """
+    if name == "fashion-mnist":
+        return Loaded(fashion_mnist.load(data_dir, progress), [])
+    if name == "drawn":
+        return Loaded(drawn_garments.load(), [])
+    if not Path(name).is_dir():
+        raise DataError(f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures.")
+    folder = image_folder.load(Path(name), spec, progress)
+    return Loaded(Splits(folder.dataset, folder.dataset[np.empty(0, np.intp)]), folder.unreadable)

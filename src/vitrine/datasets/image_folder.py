@@ -1,0 +1,166 @@
+"""Anybody's folder of pictures: a class per sub-folder (deeper folders belong to the first), or a flat folder without
+classes.
+
+Pictures are decoded once, in parallel, into the look that an image spec asks for, and kept as one memory-mapped file in
+the cache.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vitrine import images, storage
+from vitrine.datasets import UNLABELLED, Dataset, Progress, silent
+from vitrine.errors import DataError, ImageError
+from vitrine.spec import ImageSpec
+
+PLAIN_GREY = ImageSpec(28, 28, 1, "dark", (0.0,), (1.0,))
+"""The look of Fashion-MNIST."""
+
+_CACHE_VERSION = 1  # to be raised when `images.prepare` changes what it gives
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that was left out, and why, in one sentence."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder held."""
+
+    dataset: Dataset
+    unreadable: list[Unreadable]
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The picture files under `folder`, by suffix, hidden ones left out, in order of their paths; linked folders are
+    not entered.
+
+    Raises DataError when there is no such folder or it holds no pictures.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; name a folder of pictures.")
+    found = [
+        Path(place) / name
+        for place, folders, names in os.walk(folder)
+        for name in names
+        if _is_picture(Path(place).relative_to(folder) / name)
+    ]
+    if not found:
+        raise DataError(f"The folder {folder} holds no pictures; looked for are {', '.join(sorted(images.SUFFIXES))}.")
+    return sorted(found)
+
+
+def class_of(picture: Path, folder: Path) -> str | None:
+    """The name of the first sub-folder on the way from `folder` to `picture`; None for a picture that lies in `folder`
+    itself.
+    """
+    parts = picture.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def load(folder: Path, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent) -> Folder:
+    """The folder as a data set in the look of `spec`, decoded now or taken from the cache where nothing changed since.
+
+    Raises DataError (no folder, no pictures, none readable) and StorageError (the cache cannot be written).
+    """
+    files = pictures(folder)
+    cached = storage.cache_folder() / "folders" / _key(folder, files, spec)
+    if not (cached / "folder.json").exists():
+        _decode(folder, files, spec, cached, progress)
+    return _open(folder, spec, cached)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in images.SUFFIXES and not any(part.startswith(".") for part in path.parts)
+
+
+def _key(folder: Path, files: list[Path], spec: ImageSpec) -> str:
+    """Changes when a file is added, removed or written, or another look is wanted."""
+    digest = hashlib.sha256(
+        f"{_CACHE_VERSION} {json.dumps(spec.to_json())} {folder.resolve()}".encode(errors="surrogateescape")
+    )
+    for file in files:
+        try:
+            status = file.stat()
+            digest.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        except OSError:
+            digest.update(f"{file} gone\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:24]
+
+
+def _decode(folder: Path, files: list[Path], spec: ImageSpec, cached: Path, progress: Progress) -> None:
+    """Write images.u8 (n x h x w x c bytes) and folder.json into a new folder, which takes its name when whole."""
+    storage.make_folder(cached.parent)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=cached.parent) as place:
+            facts = _write_images(folder, files, spec, Path(place) / "images.u8", progress)
+            (Path(place) / "folder.json").write_text(json.dumps(facts), encoding="utf-8")
+            if not cached.exists():
+                whole = Path(place) / "whole"
+                whole.mkdir()
+                for name in ("images.u8", "folder.json"):
+                    (Path(place) / name).rename(whole / name)
+                whole.rename(cached)
+    except OSError as error:
+        raise storage.disk_error(error, cached) from error
+
+
+def _write_images(
+    folder: Path, files: list[Path], spec: ImageSpec, target: Path, progress: Progress
+) -> dict[str, list[list[str | None]]]:
+    readable: list[list[str | None]] = []
+    unreadable: list[list[str | None]] = []
+    with open(target, "wb") as written:
+        for done, (file, image) in enumerate(_decoded(files, spec), 1):
+            if isinstance(image, str):
+                unreadable.append([str(file), image])
+            else:
+                written.write(image)
+                readable.append([str(file), class_of(file, folder)])
+            progress(done, len(files))
+    return {"readable": readable, "unreadable": unreadable}
+
+
+def _decoded(files: list[Path], spec: ImageSpec) -> Iterator[tuple[Path, bytes | str]]:
+    """Each file with the bytes of its image, or with the reason why there are none; in order, on all cores."""
+
+    def one(file: Path) -> bytes | str:
+        try:
+            return images.prepare(images.read(file), spec).tobytes()
+        except ImageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield from zip(files, pool.map(one, files), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _open(folder: Path, spec: ImageSpec, cached: Path) -> Folder:
+    try:
+        facts = json.loads((cached / "folder.json").read_text(encoding="utf-8"))
+        unreadable = [Unreadable(Path(file), reason) for file, reason in facts["unreadable"]]
+        sources, classes = [file for file, _ in facts["readable"]], [name for _, name in facts["readable"]]
+        if not sources:
+            raise DataError(
+                f"None of the {len(unreadable)} pictures in {folder} can be read; the first: {unreadable[0].reason}"
+            )
+        pixels = np.memmap(cached / "images.u8", np.uint8, "r", shape=(len(sources), *spec.shape))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"The cache of {folder} in {cached} is damaged ({error}); delete it and run again.") from error
+    names = sorted({name for name in classes if name is not None})
+    labels = np.array([names.index(name) if name is not None else UNLABELLED for name in classes], np.int64)
+    return Folder(Dataset(pixels, labels, {"en": tuple(names)}, tuple(sources), name=str(folder)), unreadable)

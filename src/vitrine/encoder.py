@@ -1,0 +1,141 @@
+"""A model file at work: pictures in, classes and embeddings out, by ONNX Runtime. Nothing here knows torch."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from vitrine import images, metrics, modelfile, storage
+from vitrine.datasets import Progress, silent
+from vitrine.errors import InputError, ModelFileError
+from vitrine.images import Picture
+from vitrine.modelfile import ModelCard
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """logits: (n, classes) float32. embeddings: (n, d) float32, L2-normalised."""
+
+    logits: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one picture shows. probabilities: one per class, summing to 1; label: English, see `ModelCard.classes` for
+    others.
+    """
+
+    class_index: int
+    label: str
+    probability: float
+    probabilities: tuple[float, ...]
+
+
+class Encoder:
+    """A model that is ready to answer. Make one with `Encoder.load`."""
+
+    def __init__(self, card: ModelCard, content: bytes, session: onnxruntime.InferenceSession) -> None:
+        self.card = card
+        self.content = content
+        self._session = session
+
+    @classmethod
+    def load(cls, name_or_path: str | Path = "default") -> "Encoder":
+        """The model of that name (shipped, or in the models folder), or the model file at that path.
+
+        Raises ModelFileError: not found, not one of vitrine's, too new, damaged.
+        """
+        file = modelfile.read(find(name_or_path))
+        return cls.from_content(file.content, file.card)
+
+    @classmethod
+    def from_content(cls, content: bytes, card: ModelCard) -> "Encoder":
+        """An encoder from a model file's bytes and its card. Raises ModelFileError when ONNX Runtime refuses them."""
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no public base
+            raise ModelFileError(
+                f"ONNX Runtime cannot run the model {card.name} ({str(error).splitlines()[0]}); make it anew with"
+                " `vitrine train`."
+            ) from error
+        inputs = [value.name for value in session.get_inputs()]
+        outputs = [value.name for value in session.get_outputs()]
+        if inputs != [modelfile.INPUT] or not set(modelfile.OUTPUTS) <= set(outputs):
+            raise ModelFileError(
+                f"The model {card.name} has inputs {inputs} and outputs {outputs}; needed are {modelfile.INPUT!r} and"
+                f" {', '.join(modelfile.OUTPUTS)}."
+            )
+        return cls(card, content, session)
+
+    def run(self, batch: npt.NDArray[np.uint8], progress: Progress = silent) -> Outputs:
+        """Answers for images (n, h, w, c) uint8 that already look as the model's image spec says. Raises InputError."""
+        if batch.ndim != 4 or batch.shape[1:] != self.card.image.shape or batch.dtype != np.uint8:
+            raise InputError(
+                f"The model {self.card.name} wants images (n, {', '.join(map(str, self.card.image.shape))}) uint8;"
+                f" these are {batch.shape} {batch.dtype}."
+            )
+        n = len(batch)
+        logits = np.empty((n, len(self.card.classes["en"])), np.float32)
+        embeddings = np.empty((n, self.card.embedding), np.float32)
+        for first in range(0, n, BATCH):
+            part = np.ascontiguousarray(batch[first : first + BATCH])
+            logits[first : first + BATCH], embeddings[first : first + BATCH] = self._session.run(
+                list(modelfile.OUTPUTS), {modelfile.INPUT: part}
+            )
+            progress(min(first + BATCH, n), n)
+        return Outputs(logits, embeddings)
+
+    def prepare(self, pictures: Sequence[Picture]) -> npt.NDArray[np.uint8]:
+        """Pictures of any kind as the images (n, h, w, c) that the model wants to see. Raises ImageError."""
+        if not pictures:
+            return np.empty((0, *self.card.image.shape), np.uint8)
+        return np.stack([images.prepare(images.read(picture), self.card.image) for picture in pictures])
+
+    def predictions(self, outputs: Outputs) -> list[Prediction]:
+        """Logits as calibrated probabilities and names."""
+        names = self.card.classes["en"]
+        table = metrics.softmax(outputs.logits, self.card.temperature)
+        found = []
+        for row, best in zip(table, outputs.logits.argmax(axis=1), strict=True):
+            found.append(Prediction(int(best), names[best], float(row[best]), tuple(float(value) for value in row)))
+        return found
+
+    def classify(self, pictures: Sequence[Picture]) -> list[Prediction]:
+        """What each picture (path, bytes, PIL image or array) shows. Raises ImageError."""
+        return self.predictions(self.run(self.prepare(pictures)))
+
+    def embed(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+        """(n, d) float32, L2-normalised: pictures that look alike have a high inner product. Raises ImageError."""
+        return self.run(self.prepare(pictures)).embeddings
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The model file that a name or a path means. Raises ModelFileError."""
+    text = str(name_or_path)
+    if "/" in text or text.endswith(".onnx") or isinstance(name_or_path, Path):
+        return Path(text)
+    kept = storage.data_folder() / "models" / f"{text}.onnx"
+    shipped = Path(str(resources.files("vitrine") / "models" / f"{text}.onnx"))
+    for path in (kept, shipped):
+        if path.exists():
+            return path
+    raise ModelFileError(
+        f"There is no model {text!r}; known are {', '.join(names())}, or name a path that ends in .onnx."
+    )
+
+
+def names() -> list[str]:
+    """The models that can be loaded by name."""
+    folders = (storage.data_folder() / "models", Path(str(resources.files("vitrine") / "models")))
+    return sorted({path.stem for folder in folders for path in folder.glob("*.onnx")})

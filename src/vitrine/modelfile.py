@@ -1,0 +1,256 @@
+"""The model file: one ONNX file whose metadata, under the key "vitrine", says everything that is needed to use it.
+
+docs/file-formats.md describes it for readers in other languages. Reading needs neither torch nor the onnx package: the
+metadata is found by walking the file's top-level protobuf fields (onnx.proto: ModelProto), which also gives the
+checksum of all the rest.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitrine import storage
+from vitrine.errors import InputError, ModelFileError
+from vitrine.spec import ImageSpec
+
+FORMAT_VERSION = 1
+METADATA_KEY = "vitrine"
+INPUT = "image"
+OUTPUTS = ("logits", "embedding")
+
+_GRAPH, _METADATA_PROPS = 7, 14  # field numbers in onnx.proto
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of itself.
+
+    name: the recipe's. identity: hash of the graph that makes the embedding, its weights and the image spec; catalogues
+    go by it. image: what the model wants to see. classes: language -> names. embedding: its size. temperature: logits
+    are divided by it before the softmax. rejection: {"score": name, "threshold": number} or None; similarity:
+    {"scores": [...], "probabilities": [...]}, a monotone table from cosine to the probability of the same class, or
+    None. recipe, seed, data: how it was trained. metrics: measured on the validation split by ONNX Runtime.
+    """
+
+    name: str
+    identity: str
+    image: ImageSpec
+    classes: dict[str, tuple[str, ...]]
+    embedding: int
+    temperature: float
+    rejection: dict[str, Any] | None
+    similarity: dict[str, Any] | None
+    recipe: dict[str, Any]
+    seed: int
+    data: dict[str, Any]
+    metrics: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        fields = {
+            **vars(self),
+            "image": self.image.to_json(),
+            "classes": {language: list(names) for language, names in self.classes.items()},
+        }
+        return {"format_version": FORMAT_VERSION, **fields}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "ModelCard":
+        """Raises KeyError, TypeError, ValueError or InputError for what is not a card."""
+        classes = {str(language): tuple(str(name) for name in names) for language, names in fields["classes"].items()}
+        if not classes["en"] or len({len(names) for names in classes.values()}) != 1:
+            raise ValueError("the classes differ in number between languages")
+        if not 0 < float(fields["temperature"]) < 1e6:
+            raise ValueError("the temperature must be above 0")
+        return cls(
+            name=str(fields["name"]),
+            identity=str(fields["identity"]),
+            image=ImageSpec.from_json(fields["image"]),
+            classes=classes,
+            embedding=int(fields["embedding"]),
+            temperature=float(fields["temperature"]),
+            rejection=fields["rejection"],
+            similarity=fields["similarity"],
+            recipe=dict(fields["recipe"]),
+            seed=int(fields["seed"]),
+            data=dict(fields["data"]),
+            metrics={str(name): float(value) for name, value in fields["metrics"].items()},
+        )
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file read and checked. content: its bytes, as ONNX Runtime takes them."""
+
+    card: ModelCard
+    content: bytes
+
+
+def read(path: Path) -> ModelFile:
+    """Read and check a model file.
+
+    Raises ModelFileError, one sentence each: it cannot be read, is not ONNX, is not one of ours, is too new, or is
+    damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"The model file {path} cannot be read ({error.strerror}); name a model by name (default) or a path."
+        ) from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, source: str) -> ModelFile:
+    """`read` for bytes; `source` is what to call them in an error."""
+    try:
+        entries = dict(_metadata(value) for number, value, _ in _fields(content) if number == _METADATA_PROPS)
+        graphs = [value for number, value, _ in _fields(content) if number == _GRAPH]
+    except ValueError as error:
+        raise ModelFileError(
+            f"{source} is not an ONNX file, or it is damaged ({error}); make one with `vitrine train`."
+        ) from error
+    if not graphs:
+        raise ModelFileError(f"{source} is not an ONNX file; make one with `vitrine train`.")
+    if METADATA_KEY not in entries:
+        raise ModelFileError(
+            f"{source} is an ONNX file, but not one of vitrine's: it has no metadata {METADATA_KEY!r}; make one with"
+            " `vitrine train`."
+        )
+    try:
+        fields = json.loads(entries[METADATA_KEY])
+        version = int(fields["format_version"])
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"{source} has model file format {version}, newer than this vitrine knows ({FORMAT_VERSION}); update"
+                " vitrine."
+            )
+        checksum = str(fields["checksum"])
+        card = ModelCard.from_json(fields)
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        raise ModelFileError(
+            f"The metadata of {source} is damaged ({type(error).__name__}: {error}); make the file anew with `vitrine"
+            " train`."
+        ) from error
+    if checksum != _checksum(content):
+        raise ModelFileError(
+            f"{source} is damaged: its content does not match its checksum; copy it again or make it anew with `vitrine"
+            " train`."
+        )
+    return ModelFile(card, content)
+
+
+def write(path: Path, onnx_model: bytes, card: ModelCard) -> None:
+    """Write an ONNX model with its card, atomically. Metadata that the model had is replaced. Raises StorageError."""
+    plain = b"".join(raw for number, _, raw in _fields(onnx_model) if number != _METADATA_PROPS)
+    fields = {**card.to_json(), "checksum": _checksum(plain)}
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    entry = _field(1, METADATA_KEY.encode()) + _field(2, text)  # StringStringEntryProto
+    storage.write_bytes(path, plain + _field(_METADATA_PROPS, entry))
+
+
+def identity(onnx_model: bytes, image: ImageSpec) -> str:
+    """Hash of what makes the embedding: its operators and weights in order, whatever their names, and the image spec.
+
+    Needs the onnx package, which comes with the [train] extra.
+    """
+    import onnx
+
+    graph = onnx.load_from_string(onnx_model).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    digest = hashlib.sha256(json.dumps(image.to_json(), sort_keys=True).encode())
+    numbers: dict[str, int] = {}
+
+    def visit(value: str) -> None:
+        """Depth first from an output to the inputs that it is made of."""
+        if value in numbers:
+            digest.update(f"again {numbers[value]}\n".encode())
+            return
+        numbers[value] = len(numbers)
+        if value in weights:
+            array = onnx.numpy_helper.to_array(weights[value])
+            digest.update(f"weight {array.dtype} {array.shape}\n".encode() + array.tobytes())
+        elif value in makers:
+            node = makers[value]
+            attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+            digest.update(
+                f"{node.domain}:{node.op_type} output {list(node.output).index(value)}\n".encode()
+                + b"".join(attributes)
+            )
+            for part in node.input:
+                visit(part)
+        else:
+            digest.update(b"input\n")
+
+    visit(OUTPUTS[1])
+    return digest.hexdigest()[:32]
+
+
+def _checksum(content: bytes) -> str:
+    """SHA-256 over every top-level field except the metadata."""
+    digest = hashlib.sha256()
+    for number, _, raw in _fields(content):
+        if number != _METADATA_PROPS:
+            digest.update(raw)
+    return digest.hexdigest()
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """The fields of a protobuf message: number, value (b"" for numbers), and the whole field as it stands. Raises
+    ValueError.
+    """
+    at, end = 0, len(message)
+    while at < end:
+        start = at
+        key, at = _varint(message, at)
+        number, kind = key >> 3, key & 7
+        value = b""
+        if kind == 0:
+            _, at = _varint(message, at)
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        elif kind == 2:
+            length, at = _varint(message, at)
+            value = message[at : at + length]
+            at += length
+        else:
+            raise ValueError("an unknown wire type")
+        if not number or at > end:
+            raise ValueError("it ends too early" if number else "a field without a number")
+        yield number, value, message[start:at]
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A protobuf variable-length number and the place after it."""
+    value = 0
+    for step in range(10):
+        if at >= len(message):
+            raise ValueError("it ends too early")
+        byte = message[at]
+        value |= (byte & 0x7F) << (7 * step)
+        at += 1
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number is too long")
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A length-delimited protobuf field."""
+    return _write_varint(number << 3 | 2) + _write_varint(len(value)) + value
+
+
+def _write_varint(value: int) -> bytes:
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(written) + bytes([value])
+
+
+def _metadata(entry: bytes) -> tuple[str, str]:
+    """Key and value of a StringStringEntryProto. Raises ValueError."""
+    parts = {number: value for number, value, _ in _fields(entry)}
+    return parts.get(1, b"").decode(), parts.get(2, b"").decode()

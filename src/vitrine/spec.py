@@ -1,0 +1,68 @@
+"""What a model wants to see: the one description shared by training, the model file and the photo path."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vitrine.errors import InputError
+
+Ground = Literal["dark", "light"]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The pictures that a model was trained on.
+
+    height, width: pixels, 1 to 4096. channels: 1 (grey) or 3 (RGB).
+    ground: whether things stand on a dark ground (Fashion-MNIST) or on a light one (a product photo).
+    mean, sd: one number per channel, of pixel values divided by 255; the model file applies them inside its graph.
+    """
+
+    height: int
+    width: int
+    channels: int
+    ground: Ground
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name, side in (("height", self.height), ("width", self.width)):
+            if not 1 <= side <= 4096:
+                raise InputError(f"An image spec has {name} {side}; allowed is 1 to 4096 pixels.")
+        if self.channels not in (1, 3):
+            raise InputError(f"An image spec has {self.channels} channels; allowed are 1 (grey) and 3 (RGB).")
+        if self.ground not in ("dark", "light"):
+            raise InputError(f"An image spec has ground {self.ground!r}; allowed are 'dark' and 'light'.")
+        if len(self.mean) != self.channels or len(self.sd) != self.channels:
+            raise InputError(
+                f"An image spec of {self.channels} channels needs as many means and sds; it has {len(self.mean)} and"
+                f" {len(self.sd)}."
+            )
+        if min(self.sd) <= 0:
+            raise InputError(f"An image spec has sd {min(self.sd)}; it must be above 0.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one image."""
+        return (self.height, self.width, self.channels)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "height": self.height,
+            "width": self.width,
+            "channels": self.channels,
+            "ground": self.ground,
+            "mean": list(self.mean),
+            "sd": list(self.sd),
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "ImageSpec":
+        """Raises InputError for impossible values, KeyError or TypeError for a wrong shape of the JSON."""
+        return cls(
+            height=int(fields["height"]),
+            width=int(fields["width"]),
+            channels=int(fields["channels"]),
+            ground=fields["ground"],
+            mean=tuple(float(value) for value in fields["mean"]),
+            sd=tuple(float(value) for value in fields["sd"]),
+        )

@@ -1,0 +1,108 @@
+"""Where things live, and how they are written: the only reader of the environment.
+
+`VITRINE_HOME` puts everything that vitrine keeps under one folder; otherwise the platform's own data and cache folders
+are used. `VITRINE_DATA` names a folder that holds data sets and is never written to.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from vitrine.errors import StorageError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space and run it again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run it again",
+    errno.EROFS: "the disk is read-only; choose another place with VITRINE_HOME or an option of the command",
+    errno.EACCES: "permission is denied; choose another place with VITRINE_HOME or an option of the command",
+    errno.EPERM: "permission is denied; choose another place with VITRINE_HOME or an option of the command",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
+
+def data_folder() -> Path:
+    """What must be kept: catalogues, models, runs."""
+    home = os.environ.get("VITRINE_HOME")
+    return Path(home).expanduser() / "data" if home else platformdirs.user_data_path("vitrine", appauthor=False)
+
+
+def cache_folder() -> Path:
+    """What can be made or downloaded again: data sets, decoded folders."""
+    home = os.environ.get("VITRINE_HOME")
+    return Path(home).expanduser() / "cache" if home else platformdirs.user_cache_path("vitrine", appauthor=False)
+
+
+def user_data_sets() -> Path | None:
+    """The folder named by `VITRINE_DATA`, if any."""
+    named = os.environ.get("VITRINE_DATA")
+    return Path(named).expanduser() if named else None
+
+
+def disk_error(error: OSError, path: Path) -> StorageError:
+    """The sentence for an operating system's refusal at `path`."""
+    reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}; check the disk and the path")
+    return StorageError(f"Cannot write {path}: {reason}.")
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` with its parents. Raises StorageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its name at the end: the old file or the new one, never a half of
+    either.
+
+    Raises StorageError when the disk refuses; then and on any other error, Ctrl-C included, nothing is left behind.
+    """
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically. Raises StorageError."""
+    with writing(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` as UTF-8, atomically. Raises StorageError."""
+    write_bytes(path, content.encode())
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder and what is in it; a missing one is fine. Raises StorageError."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise disk_error(error, path) from error

@@ -1,0 +1,10 @@
+"""Training: the only room that imports torch. In the order of the work:
+
+recipe.py        what to train, read from TOML, every key checked
+transforms.py    augmentation of whole batches by indexing
+models.py        the networks: encoder and head
+losses.py        what is minimised
+loop.py          the one training loop
+checkpoints.py   what is needed to go on after a stop
+export.py        the trained network as one ONNX model file
+"""

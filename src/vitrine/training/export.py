@@ -1,0 +1,128 @@
+"""The trained network as one ONNX model file, written only if ONNX Runtime answers as torch does."""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+
+from vitrine import metrics, modelfile
+from vitrine.datasets import Dataset
+from vitrine.encoder import Encoder
+from vitrine.errors import ModelFileError
+from vitrine.modelfile import ModelCard
+from vitrine.spec import ImageSpec
+from vitrine.training.models import ForModelFile, Network
+from vitrine.training.recipe import Recipe
+
+TOLERANCE = 1e-3
+"""Largest allowed difference between ONNX Runtime and torch, both float32: in a logit, relative to the largest one; in
+a number of the embedding.
+"""
+
+OPSET = 18
+
+
+def export(
+    network: Network, recipe: Recipe, image: ImageSpec, data: dict[str, Any], validation: Dataset, path: Path
+) -> ModelCard:
+    """Write `network` to `path` as a model file and return its card.
+
+    The temperature is fitted and the metrics are measured on `validation`, through ONNX Runtime. Raises ModelFileError,
+    and writes nothing, when ONNX Runtime's answers differ from torch's by more than TOLERANCE; StorageError.
+    """
+    model = ForModelFile(network, image.mean, image.sd, recipe.training.mirror).eval().cpu().float()
+    content = _to_onnx(model, image)
+    _compare(model, content, validation.images[:64])
+    card = ModelCard(
+        name=recipe.name,
+        identity=modelfile.identity(content, image),
+        image=image,
+        classes=validation.class_names,
+        embedding=network.head.in_features,
+        temperature=1.0,
+        rejection=None,
+        similarity=None,
+        recipe=recipe.to_json(),
+        seed=recipe.training.seed,
+        data=data,
+        metrics={},
+    )
+    return _write_measured(path, content, card, validation)
+
+
+def _write_measured(path: Path, content: bytes, card: ModelCard, validation: Dataset) -> ModelCard:
+    """Fit the temperature, measure, write."""
+    logits = Encoder.from_content(content, card).run(validation.images).logits
+    temperature = metrics.fit_temperature(logits, validation.labels)
+    probabilities = metrics.softmax(logits, temperature)
+    measured = {
+        "validation_accuracy": metrics.accuracy(probabilities.argmax(axis=1), validation.labels),
+        "validation_loss": metrics.negative_log_likelihood(logits, validation.labels, temperature),
+        "validation_ece": metrics.expected_calibration_error(probabilities, validation.labels),
+        "validation_images": len(validation),
+    }
+    rounded = {name: round(value, 6) for name, value in measured.items()}
+    final = ModelCard(**{**vars(card), "temperature": round(temperature, 6), "metrics": rounded})
+    modelfile.write(path, content, final)
+    return final
+
+
+def _to_onnx(model: ForModelFile, image: ImageSpec) -> bytes:
+    """The bytes of the ONNX model, weights inside."""
+    example = torch.zeros((2, *image.shape), dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's, about its own parts
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=[modelfile.INPUT],
+            output_names=list(modelfile.OUTPUTS),
+            dynamic_shapes={"image": {0: torch.export.Dim("n")}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None  # torch's signature; it is None only for the old exporter
+    proto = program.model_proto
+    _forget_sources(proto)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _forget_sources(proto: Any) -> None:
+    """Drop the exporter's notes on source files: paths of this machine do not belong in a model file, and cost a third
+    of it.
+    """
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        value.ClearField("metadata_props")
+    proto.graph.ClearField("metadata_props")
+    proto.graph.ClearField("value_info")
+    proto.ClearField("metadata_props")
+
+
+def _compare(model: ForModelFile, content: bytes, images: npt.NDArray[np.uint8]) -> None:
+    """Raises ModelFileError when ONNX Runtime and torch differ on `images` (n, h, w, c)."""
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    answers = session.run(list(modelfile.OUTPUTS), {modelfile.INPUT: np.ascontiguousarray(images)})
+    with torch.no_grad():
+        expected = [output.numpy() for output in model(torch.from_numpy(np.ascontiguousarray(images)))]
+    scales = (max(1.0, float(np.abs(expected[0]).max())), 1.0)
+    for name, answer, right, scale in zip(modelfile.OUTPUTS, answers, expected, scales, strict=True):
+        difference = float(np.abs(answer - right).max()) / scale
+        if not difference <= TOLERANCE:
+            raise ModelFileError(
+                f"No model file was written: ONNX Runtime's {name} differs from torch's by {difference:.2g} (allowed"
+                f" {TOLERANCE:g}); please report this."
+            )

@@ -1,0 +1,360 @@
+"""The training loop: the whole data set as one tensor, one pass of the loop per batch, in the order it happens.
+
+Every epoch draws its random numbers from a generator seeded by (seed, epoch), so a run that is stopped and resumed sees
+what an unbroken one sees, and on the same processor ends with the same file.
+"""
+
+import contextlib
+import copy
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+import vitrine
+from vitrine import storage
+from vitrine.datasets import Dataset
+from vitrine.errors import DataError, InputError
+from vitrine.modelfile import ModelCard
+from vitrine.spec import ImageSpec
+from vitrine.training import checkpoints, losses, models
+from vitrine.training.checkpoints import Checkpoint
+from vitrine.training.export import export
+from vitrine.training.recipe import DataTable, OptimiserTable, Recipe, ScheduleTable
+from vitrine.training.transforms import augment
+
+MODEL_FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the loop is, after each batch. loss and accuracy: means over the epoch so far, on augmented images."""
+
+    epoch: int
+    epochs: int
+    done: int
+    images: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A line of history.jsonl. Validation is measured with the averaged weights where the recipe averages them."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished training. history: one entry per epoch, those before a resume too."""
+
+    model: Path
+    card: ModelCard
+    history: list[Epoch]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to call while training goes on."""
+
+    step: Callable[[Step], None] = lambda step: None
+    epoch: Callable[[Epoch], None] = lambda epoch: None
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    run: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    watch: Watch | None = None,
+) -> Result:
+    """Train `recipe` on `dataset` (its training part) and write everything into the folder `run`.
+
+    resume: go on from the folder's checkpoint; the recipe and the data must be those that it was started with. Raises
+    InputError (a run is there already, or none to resume, or another recipe), DataError, StorageError, ModelFileError.
+    """
+    watch = watch or Watch()
+    training, validation = split(dataset, recipe.data, recipe.training.seed)
+    image = _image_spec(training, recipe.data)
+    facts = {
+        "recipe": recipe.to_json(),
+        "data": {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()},
+    }
+    state = _State(recipe, image, len(dataset.class_names["en"]), device)
+    history: list[Epoch] = []
+    if resume:
+        history = _resume(state, run, facts)
+    elif checkpoints.exists(run) or (run / MODEL_FILE).exists():
+        raise InputError(f"There is a run in {run} already; go on with it (--resume), or name another folder (--out).")
+    storage.write_text(run / "run.json", json.dumps({**facts, "machine": _machine(device)}, indent=1) + "\n")
+
+    images, labels = _as_tensors(training, image, device)
+    seen, truth = _as_tensors(validation, image, device)
+    for epoch in range(len(history) + 1, recipe.training.epochs + 1):
+        start = time.perf_counter()
+        loss, accuracy = _train_epoch(state, images, labels, epoch, watch)
+        seconds = time.perf_counter() - start
+        validation_loss, validation_accuracy = _evaluate(state, seen, truth)
+        line = Epoch(
+            epoch,
+            loss,
+            accuracy,
+            validation_loss,
+            validation_accuracy,
+            state.rate,
+            round(seconds, 3),
+            round(len(images) / seconds, 1),
+        )
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The loss became {loss} in epoch {epoch}; train with a smaller optimiser.learning_rate (now"
+                f" {recipe.optimiser.learning_rate:g})."
+            )
+        history.append(line)
+        checkpoints.save(
+            run, Checkpoint(epoch, state.tensors(), {**facts, "history": [vars(each) for each in history]})
+        )
+        _write_history(run, history)
+        watch.epoch(line)
+
+    card = export(state.averaged, recipe, image, facts["data"], validation, run / MODEL_FILE)
+    return Result(run / MODEL_FILE, card, history, models.parameter_count(state.network))
+
+
+def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Dataset]:
+    """Training and validation parts, both in the data set's order. Raises DataError when a class would be left without
+    images.
+    """
+    if not dataset.labelled:
+        raise DataError(f"{dataset.name} has images without a class; training needs a sub-folder per class.")
+    if table.limit:
+        dataset = dataset[: table.limit]
+    n = len(dataset)
+    held = np.zeros(n, bool)  # (n,): in validation?
+    if table.split == "last":
+        held[n - round(n * table.validation) :] = True
+    else:
+        generator = np.random.default_rng(seed)
+        for label in range(len(dataset.class_names["en"])):
+            members = np.flatnonzero(dataset.labels == label)
+            held[generator.permutation(members)[: round(len(members) * table.validation)]] = True
+    training, validation = dataset[np.flatnonzero(~held)], dataset[np.flatnonzero(held)]
+    if len(training) < 2 or not len(validation):
+        raise DataError(
+            f"{dataset.name} has {n} images, too few to hold out {table.validation:g} of them for validation; add"
+            " pictures."
+        )
+    return training, validation
+
+
+class _State:
+    """All that changes while training: weights, their average, the optimiser, the number of steps taken."""
+
+    def __init__(self, recipe: Recipe, image: ImageSpec, classes: int, device: str) -> None:
+        self.recipe, self.device = recipe, device
+        torch.manual_seed(recipe.training.seed)
+        self.network = models.build(recipe.model, image.channels, image.height, classes).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        self.averaged = copy.deepcopy(self.network) if recipe.training.ema else self.network
+        self.optimiser = _optimiser(self.network, recipe.optimiser)
+        self.loss = losses.build(recipe.loss)
+        self.steps, self.rate = 0, 0.0
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        wanted = self.recipe.training.precision
+        fast = self.device != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        return torch.autocast(
+            self.device, torch.bfloat16, enabled=wanted == "bf16" or (wanted == "auto" and bool(fast))
+        )
+
+    def update_average(self) -> None:
+        """Exponential moving average, faster at the start; batch norms' running statistics too."""
+        decay = min(self.recipe.training.ema, (1 + self.steps) / (10 + self.steps))
+        for mean, value in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if value.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything above as named tensors."""
+        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        if self.recipe.training.ema:
+            found |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
+        for index, entries in self.optimiser.state_dict()["state"].items():
+            found |= {f"optimiser.{index}.{key}": value for key, value in entries.items() if isinstance(value, Tensor)}
+        return {**found, "steps": torch.tensor(self.steps)}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+        self.network.load_state_dict(_named(tensors, "network."))
+        self.averaged.load_state_dict(_named(tensors, "averaged.") or self.network.state_dict())
+        stored = self.optimiser.state_dict()
+        for name, value in tensors.items():
+            if name.startswith("optimiser."):
+                _, index, key = name.split(".", 2)
+                stored["state"].setdefault(int(index), {})[key] = value
+        self.optimiser.load_state_dict(stored)
+        self.steps = int(tensors["steps"])
+
+
+def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watch: Watch) -> tuple[float, float]:
+    """One pass over the training images; their mean loss and accuracy."""
+    recipe = state.recipe
+    n, batch = len(images), min(recipe.training.batch_size, len(images))
+    generator = torch.Generator(state.device).manual_seed((recipe.training.seed << 20) + epoch)
+    order = torch.randperm(n, generator=generator, device=state.device)
+    total_steps = recipe.training.epochs * math.ceil(n / batch)
+    total_loss = torch.zeros((), device=state.device)
+    right = torch.zeros((), device=state.device)
+    start = time.perf_counter()
+    state.network.train()
+    for first in range(0, n, batch):
+        chosen = order[first : first + batch]
+        if len(chosen) < 2:  # batch norm needs two
+            chosen = order[-2:]
+        x = augment(images[chosen], recipe.augmentation, generator).contiguous(
+            memory_format=torch.channels_last
+        )  # (b, c, h, w)
+        y = labels[chosen]  # (b,)
+        state.rate = learning_rate(recipe.optimiser, recipe.schedule, state.steps, total_steps)
+        for group in state.optimiser.param_groups:
+            group["lr"] = state.rate
+        with state.autocast():
+            logits, embeddings = state.network(x)
+        loss = state.loss(logits, embeddings, y)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimiser.step()
+        state.steps += 1
+        if recipe.training.ema:
+            state.update_average()
+        total_loss += loss.detach() * len(y)
+        right += (logits.argmax(1) == y).sum()
+        done = min(first + batch, n)
+        watch.step(
+            Step(
+                epoch,
+                recipe.training.epochs,
+                done,
+                n,
+                float(total_loss) / done,
+                float(right) / done,
+                done / (time.perf_counter() - start),
+            )
+        )
+    return float(total_loss) / n, float(right) / n
+
+
+def _evaluate(state: _State, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Cross-entropy (without smoothing) and accuracy on the validation images."""
+    network = state.averaged.eval()
+    with torch.no_grad(), state.autocast():
+        logits = torch.cat([network(part)[0].float() for part in torch.split(images, 500)])  # (n, classes)
+    return float(torch.nn.functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).float().mean())
+
+
+def learning_rate(optimiser: OptimiserTable, schedule: ScheduleTable, step: int, steps: int) -> float:
+    """The rate of step `step` of `steps`, counted from 0."""
+    if schedule.name == "constant":
+        return optimiser.learning_rate
+    warmup = schedule.warmup * steps
+    if step < warmup:
+        return optimiser.learning_rate * (step + 1) / (warmup + 1)
+    left = (steps - step) / (steps - warmup)  # 1 at the top, towards 0 at the last step
+    return optimiser.learning_rate * (left if schedule.name == "one-cycle" else (1 - math.cos(math.pi * left)) / 2)
+
+
+def _optimiser(network: models.Network, table: OptimiserTable) -> torch.optim.Optimizer:
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": table.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if table.name == "sgd":
+        return torch.optim.SGD(groups, lr=table.learning_rate, momentum=table.momentum, nesterov=table.momentum > 0)
+    kind = torch.optim.AdamW if table.name == "adamw" else torch.optim.Adam
+    return kind(groups, lr=table.learning_rate)
+
+
+def _image_spec(training: Dataset, table: DataTable) -> ImageSpec:
+    """The spec that the model file will carry, with mean and sd of the training images. Fashion-MNIST and folders
+    brought to its look have a dark ground.
+    """
+    h, w, c = training.images.shape[1:]
+    mean, sd = (0.0,) * c, (1.0,) * c
+    if table.normalise == "standard":
+        counts = np.stack(
+            [np.bincount(training.images[..., channel].ravel(), minlength=256) for channel in range(c)]
+        )  # (c, 256)
+        shares, values = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
+        means = shares @ values
+        mean = tuple(round(float(value), 6) for value in means)
+        sd = tuple(
+            max(round(float(np.sqrt(share @ (values - middle) ** 2)), 6), 1e-3)
+            for share, middle in zip(shares, means, strict=True)
+        )
+    return ImageSpec(h, w, c, "dark", mean, sd)
+
+
+def _as_tensors(dataset: Dataset, image: ImageSpec, device: str) -> tuple[Tensor, Tensor]:
+    """Normalised images (n, c, h, w) float32 and labels (n,) int64, on the device."""
+    pixels = torch.from_numpy(np.ascontiguousarray(dataset.images)).to(device)  # (n, h, w, c) uint8
+    images = (pixels.float() / 255 - torch.tensor(image.mean, device=device)) / torch.tensor(image.sd, device=device)
+    return images.permute(0, 3, 1, 2), torch.from_numpy(dataset.labels.copy()).to(device)
+
+
+def _resume(state: _State, run: Path, facts: dict[str, Any]) -> list[Epoch]:
+    """Load the folder's checkpoint into `state`; the epochs done so far."""
+    checkpoint = checkpoints.load(run)
+    stored = {key: checkpoint.facts.get(key) for key in facts}
+    if stored != json.loads(json.dumps(facts)):
+        differing = [key for key in facts if stored[key] != json.loads(json.dumps(facts[key]))]
+        raise InputError(
+            f"The run in {run} was started with another {' and '.join(differing)}; resume it as it was started, or name"
+            " another folder (--out)."
+        )
+    state.load(checkpoint.tensors)
+    return [Epoch(**line) for line in checkpoint.facts["history"]]
+
+
+def _write_history(run: Path, history: list[Epoch]) -> None:
+    storage.write_text(run / "history.jsonl", "".join(json.dumps(vars(line)) + "\n" for line in history))
+
+
+def _machine(device: str) -> dict[str, Any]:
+    name: npt.NDArray[Any] | str = (
+        torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
+    )
+    return {
+        "device": device,
+        "name": str(name),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "vitrine": vitrine.__version__,
+    }

@@ -1,0 +1,177 @@
+"""The networks. Each is an encoder, which makes a feature vector of an image, and a linear head, which makes logits of
+it.
+
+The embedding is the feature vector divided by its L2 norm. Images come in normalised, (n, c, h, w).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitrine.training.recipe import ModelTable
+
+
+class Network(nn.Module):
+    """encoder: (n, c, h, w) -> (n, d) features; head: (n, d) -> (n, classes) logits."""
+
+    def __init__(self, encoder: nn.Module, features: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) and embedding (n, d), L2-normalised."""
+        features = self.encoder(images)  # (n, d)
+        return self.head(self.dropout(features)), functional.normalize(features.float(), dim=1)
+
+
+def build(table: ModelTable, channels: int, size: int, classes: int) -> Network:
+    """The network that a recipe names, for square images of `size` pixels, with fresh weights from torch's global
+    generator.
+    """
+    if table.name == "mlp":
+        network = Network(mlp(channels * size * size), 128, classes, table.dropout)
+    elif table.name == "resnet50":
+        network = Network(ResNet50(channels), 2048, classes, table.dropout)
+    else:
+        network = Network(
+            Compact(channels, table.widths, table.blocks, table.embedding), table.embedding, classes, table.dropout
+        )
+    if table.initialisation == "glorot":
+        network.apply(_glorot)
+    return network
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers are learnt (batch norms' running statistics are not)."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _glorot(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def mlp(inputs: int) -> nn.Module:
+    """Report B's net: 784-256-128, ReLU after each."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU())
+
+
+class Compact(nn.Module):
+    """A small residual net (He et al. 2016, arXiv 1512.03385) for 28x28 images: a 3x3 stem, stages that halve the side
+    and widen, mean over the places, then a linear layer with batch norm to the embedding.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, ...], blocks: tuple[int, ...], embedding: int) -> None:
+        super().__init__()
+        self.stem = _convolution(channels, widths[0], 3)
+        stages: list[nn.Module] = []
+        inputs = widths[0]
+        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            for block in range(count):
+                stages.append(BasicBlock(inputs, width, stride=2 if stage and not block else 1))
+                inputs = width
+        self.stages = nn.Sequential(*stages)
+        self.project = nn.Sequential(nn.Linear(inputs, embedding, bias=False), nn.BatchNorm1d(embedding))
+
+    def forward(self, images: Tensor) -> Tensor:
+        places = self.stages(functional.relu(self.stem(images)))  # (n, width, h', w')
+        features: Tensor = self.project(places.mean((2, 3)))  # (n, embedding)
+        return features
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut; the last batch norm starts at 0, so the block starts as its shortcut."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, width, 3, stride)
+        self.second = _convolution(width, width, 3)
+        self.shortcut = nn.Identity() if stride == 1 and inputs == width else _convolution(inputs, width, 1, stride)
+        _start_at_zero(self.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.second(functional.relu(self.first(x))) + self.shortcut(x))
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 (He et al. 2016): bottlenecks 3-4-6-3, stride in the 3x3 convolution.
+
+    Made for large pictures, it would halve a 28x28 image five times; here the stem is one 3x3 convolution without
+    pooling, so that the last stage still sees 4x4 places.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = _convolution(channels, 64, 3)
+        stages: list[nn.Module] = []
+        inputs = 64
+        for stage, (width, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+            for block in range(count):
+                stages.append(Bottleneck(inputs, width, stride=2 if stage and not block else 1))
+                inputs = 4 * width
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.stages(functional.relu(self.stem(images))).mean((2, 3))  # (n, 2048)
+        return features
+
+
+class Bottleneck(nn.Module):
+    """1x1 down, 3x3, 1x1 up to four times the width, and a shortcut."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.down = _convolution(inputs, width, 1)
+        self.middle = _convolution(width, width, 3, stride)
+        self.up = _convolution(width, 4 * width, 1)
+        self.shortcut = (
+            nn.Identity() if stride == 1 and inputs == 4 * width else _convolution(inputs, 4 * width, 1, stride)
+        )
+        _start_at_zero(self.up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.down(x))
+        y = functional.relu(self.middle(y))
+        return functional.relu(self.up(y) + self.shortcut(x))
+
+
+def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+    """Convolution and batch norm; the norm's shift takes the place of a bias."""
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+def _start_at_zero(convolution: nn.Sequential) -> None:
+    """Set the scale of the batch norm to 0."""
+    norm = convolution[1]
+    assert isinstance(norm, nn.BatchNorm2d)  # as `_convolution` made it
+    nn.init.zeros_(norm.weight)
+
+
+class ForModelFile(nn.Module):
+    """A network with what the model file promises around it: uint8 (n, h, w, c) in, normalised inside, and the mean
+    over the image and its mirror image where the recipe asks for it.
+    """
+
+    def __init__(self, network: Network, mean: tuple[float, ...], sd: tuple[float, ...], mirror: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.mirror = mirror
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", 1 / (255 * torch.tensor(sd)))
+        self.register_buffer("shift", -torch.tensor(mean) / torch.tensor(sd))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        images = (image.float() * self.scale + self.shift).permute(0, 3, 1, 2)  # (n, c, h, w)
+        logits, embedding = self.network(images)
+        if self.mirror:
+            other_logits, other_embedding = self.network(images.flip(3))
+            logits = (logits + other_logits) / 2
+            embedding = functional.normalize(embedding + other_embedding, dim=1)
+        return logits, embedding

@@ -1,0 +1,287 @@
+"""Recipes: what to train and how, as a TOML file with six tables, each key known by name and type.
+
+A recipe is found by name in the package's `recipes/` folder or by path. Any key may be overridden, by its full name
+(`optimiser.learning_rate`) or, where it is the only one of that name, by its last part (`epochs`); hyphens count as
+underscores.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from vitrine.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """name: "fashion-mnist", "drawn", or the path of a folder of pictures. limit: train on the first so many images
+    only (0: all). validation: share of the training images held out, 0 < share < 1. split: "random" (by class, by seed)
+    or "last" (the last share, as Keras does). size: side of the square image, pixels. normalise: "standard" (mean 0, sd
+    1 over the training images) or "unit" (pixels / 255).
+    """
+
+    name: str = "fashion-mnist"
+    limit: int = 0
+    validation: float = 0.1
+    split: Literal["random", "last"] = "random"
+    size: int = 28
+    normalise: Literal["standard", "unit"] = "standard"
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """name: "mlp", "compact" or "resnet50". embedding: size of the embedding (compact only). widths, blocks: channels
+    and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in training before the
+    head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
+    """
+
+    name: Literal["mlp", "compact", "resnet50"] = "compact"
+    embedding: int = 128
+    widths: tuple[int, ...] = (16, 32, 64)
+    blocks: tuple[int, ...] = (1, 2, 3)
+    dropout: float = 0.0
+    initialisation: Literal["torch", "glorot"] = "torch"
+
+
+@dataclass(frozen=True)
+class LossTable:
+    """name: "cross-entropy". label_smoothing: Szegedy et al. 2016, 0 <= share < 1."""
+
+    name: Literal["cross-entropy"] = "cross-entropy"
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptimiserTable:
+    """name: "sgd" (with Nesterov momentum where momentum > 0), "adam", "adamw". weight_decay spares biases and batch
+    norms.
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+
+@dataclass(frozen=True)
+class ScheduleTable:
+    """name: "constant", "cosine" (to 0, after a linear warm-up), "one-cycle" (linear up, then linear down to 0).
+    warmup: share of all steps that the rate rises.
+    """
+
+    name: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    warmup: float = 0.2
+
+
+@dataclass(frozen=True)
+class AugmentationTable:
+    """flip: mirror half of the images. translate: shift by up to so many pixels each way. erase: share of images that
+    lose a rectangle to noise (Zhong et al. 2017, random erasing; 2 to 33 % of the area).
+    """
+
+    flip: bool = False
+    translate: int = 0
+    erase: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """ema: decay per step of the exponential moving average of the weights that is evaluated and exported (0: none).
+    precision: "bf16" autocast, "fp32", or "auto" (bf16 where the processor computes in it). mirror: the model file
+    averages its answer over the image and its mirror image.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    seed: int = 0
+    ema: float = 0.0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training gives. name: the file's stem."""
+
+    name: str
+    data: DataTable = field(default_factory=DataTable)
+    model: ModelTable = field(default_factory=ModelTable)
+    loss: LossTable = field(default_factory=LossTable)
+    optimiser: OptimiserTable = field(default_factory=OptimiserTable)
+    schedule: ScheduleTable = field(default_factory=ScheduleTable)
+    augmentation: AugmentationTable = field(default_factory=AugmentationTable)
+    training: TrainingTable = field(default_factory=TrainingTable)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+TABLES: dict[str, type] = {
+    "data": DataTable,
+    "model": ModelTable,
+    "loss": LossTable,
+    "optimiser": OptimiserTable,
+    "schedule": ScheduleTable,
+    "augmentation": AugmentationTable,
+    "training": TrainingTable,
+}
+
+_TYPES = {table: get_type_hints(kind) for table, kind in TABLES.items()}
+KEYS = tuple(f"{table}.{key}" for table in TABLES for key in _TYPES[table])
+
+# (least, most): what a number may be; both ends allowed
+_RANGES: dict[str, tuple[float, float]] = {
+    "data.limit": (0, 10**9),
+    "data.validation": (0.001, 0.9),
+    "data.size": (8, 512),
+    "model.embedding": (2, 4096),
+    "model.dropout": (0, 0.95),
+    "loss.label_smoothing": (0, 0.95),
+    "optimiser.learning_rate": (1e-9, 100),
+    "optimiser.momentum": (0, 0.9999),
+    "optimiser.weight_decay": (0, 10),
+    "schedule.warmup": (0, 0.9),
+    "augmentation.translate": (0, 64),
+    "augmentation.erase": (0, 1),
+    "training.epochs": (1, 100_000),
+    "training.batch_size": (2, 65_536),
+    "training.seed": (0, 2**31 - 1),
+    "training.ema": (0, 0.99999),
+}
+
+
+def names() -> list[str]:
+    """The recipes that come with vitrine."""
+    folder = resources.files("vitrine.training") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load(name_or_path: str, overrides: dict[str, str] | None = None) -> Recipe:
+    """Read a recipe and apply overrides, whose values are written as in TOML (a bare word counts as a string).
+
+    Raises RecipeError: not found, not TOML, an unknown key, a wrong type, a value out of range.
+    """
+    name, text = _text(name_or_path)
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"The recipe {name_or_path} is not valid TOML: {error}.") from error
+    values: dict[str, Any] = {}
+    for table, entries in tables.items():
+        if table not in TABLES or not isinstance(entries, dict):
+            raise RecipeError(
+                f"The recipe {name_or_path} has an unknown table [{table}]; {_nearest(table, tuple(TABLES))}."
+            )
+        for key, value in entries.items():
+            values[_full_key(f"{table}.{key}", f"The recipe {name_or_path}")] = value
+    for key, written in (overrides or {}).items():
+        values[_full_key(key, "The command line")] = _parse(written)
+    return _build(name, values)
+
+
+def from_json(fields: dict[str, Any]) -> Recipe:
+    """A recipe from what `Recipe.to_json` gave. Raises RecipeError."""
+    values = {
+        _full_key(f"{table}.{key}", "The stored recipe"): value
+        for table, entries in fields.items()
+        if table != "name"
+        for key, value in entries.items()
+    }
+    return _build(str(fields["name"]), values)
+
+
+def _text(name_or_path: str) -> tuple[str, str]:
+    """The recipe's name and its TOML."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or "/" in name_or_path:
+        try:
+            return path.stem, path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise RecipeError(
+                f"The recipe {path} cannot be read ({reason}); name a TOML file or one of: {', '.join(names())}."
+            ) from error
+    if name_or_path not in names():
+        raise RecipeError(
+            f"There is no recipe {name_or_path!r}; {_nearest(name_or_path, tuple(names()))}, or a path that ends in"
+            " .toml."
+        )
+    return name_or_path, (resources.files("vitrine.training") / "recipes" / f"{name_or_path}.toml").read_text(
+        encoding="utf-8"
+    )
+
+
+def _nearest(wrong: str, right: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(wrong, right, n=1, cutoff=0.5)
+    listed = f"known are {', '.join(right)}"
+    return f"did you mean {close[0]!r}? ({listed})" if close else listed
+
+
+def _full_key(key: str, where: str) -> str:
+    """`key` with its table. Raises RecipeError for an unknown or ambiguous one."""
+    wanted = key.replace("-", "_")
+    if wanted in KEYS:
+        return wanted
+    ending = [full for full in KEYS if full.split(".")[1] == wanted]
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        raise RecipeError(f"{where} has a key {key!r} that could be {' or '.join(ending)}; write it in full.")
+    close = difflib.get_close_matches(
+        wanted, KEYS if "." in wanted else tuple(full.split(".")[1] for full in KEYS), n=1, cutoff=0.4
+    )
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys are {', '.join(KEYS)}."
+    raise RecipeError(f"{where} has an unknown key {key!r}; {hint}")
+
+
+def _parse(written: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {written}")["value"]
+    except tomllib.TOMLDecodeError:
+        return written
+
+
+def _build(name: str, values: dict[str, Any]) -> Recipe:
+    tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+    for full, value in values.items():
+        table, key = full.split(".")
+        tables[table][key] = _typed(full, value, _TYPES[table][key])
+    recipe = Recipe(name, *(kind(**tables[table]) for table, kind in TABLES.items()))
+    if len(recipe.model.widths) != len(recipe.model.blocks):
+        raise RecipeError(
+            f"model.widths has {len(recipe.model.widths)} stages and model.blocks {len(recipe.model.blocks)}; they must"
+            " be as many."
+        )
+    return recipe
+
+
+def _typed(key: str, value: Any, kind: Any) -> Any:
+    """`value` as the key's type, or RecipeError."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise RecipeError(f"{key} is {value!r}; allowed are {', '.join(map(repr, get_args(kind)))}.")
+        return value
+    if get_origin(kind) is tuple:
+        if (
+            not isinstance(value, list | tuple)
+            or not value
+            or not all(type(item) is int and 1 <= item <= 4096 for item in value)
+        ):
+            raise RecipeError(
+                f"{key} is {value!r}; it must be a list of whole numbers from 1 to 4096, such as [16, 32, 64]."
+            )
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+        raise RecipeError(f"{key} is {value!r}; it must be {wanted}.")
+    if key in _RANGES:
+        least, most = _RANGES[key]
+        if not least <= value <= most:  # false for nan, too
+            raise RecipeError(f"{key} is {value}; allowed is {least} to {most}.")
+    return value
