@@ -22,6 +22,7 @@ _REASONS = {
     errno.EROFS: "the disk is read-only; choose another place with VITRINE_HOME or an option of the command",
     errno.EACCES: "permission is denied; choose another place with VITRINE_HOME or an option of the command",
     errno.EPERM: "permission is denied; choose another place with VITRINE_HOME or an option of the command",
+    errno.EEXIST: "a file is in the way; choose another place",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
     errno.EISDIR: "it is a folder; name a file",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",

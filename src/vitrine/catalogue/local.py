@@ -248,7 +248,7 @@ class LocalCatalogue:
         if not path.exists():
             return None
         try:
-            index = faiss.downcast_index(faiss.read_index(str(path)))
+            index = faiss.read_index(str(path))  # its own owner, unlike what `downcast_index` gives
             return index if isinstance(index, faiss.IndexIDMap) and index.d == int(self._meta("dimensions")) else None
         except RuntimeError:  # what FAISS raises on a damaged file
             return None

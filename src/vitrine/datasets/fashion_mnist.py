@@ -5,6 +5,7 @@ The four official files are looked for in a folder that the user names, then in 
 they are downloaded. Their MD5 is checked at every load: a wrong or half file is never used.
 """
 
+import errno
 import gzip
 import hashlib
 import zlib
@@ -18,7 +19,10 @@ from vitrine import storage
 from vitrine.datasets import ClassNames, Dataset, Progress, Splits, silent
 from vitrine.errors import DataError, DownloadError
 
-ADDRESS = "https://fashion-mnist.s3.eu-central-1.amazonaws.com/"  # the project's README, "Get the Data"
+ADDRESSES = (  # the official ones, tried in this order
+    "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+)
 
 CLASS_NAMES: ClassNames = {
     "en": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -153,33 +157,32 @@ def _download_missing(folder: Path, progress: Progress) -> None:
     bad = [check.file for check in checks if check.problem is not None]
     if not bad:
         return
+    storage.make_folder(folder)
+    for file in bad:
+        _download(file, folder, progress)
+
+
+def _download(file: File, folder: Path, progress: Progress) -> None:
+    """Fetch one file into the cache from the first address that gives the right one."""
     import pooch  # loads requests: only where something is to be downloaded
 
     pooch.get_logger().setLevel("ERROR")
-    storage.make_folder(folder)
-    for file in bad:
+    failures = []
+    for address in ADDRESSES:
+        downloader = pooch.HTTPDownloader(progressbar=_Bar(progress), chunk_size=1 << 16, timeout=30)
         try:
-            pooch.retrieve(
-                ADDRESS + file.name,
-                known_hash=f"md5:{file.md5}",
-                fname=file.name,
-                path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=_Bar(progress), chunk_size=1 << 16, timeout=30),
-            )
-        except ValueError as error:  # pooch: the hash of what came differs
-            raise DownloadError(
-                f"What {ADDRESS}{file.name} gave is not the official file; nothing was kept. Try again later, or put"
-                f" the file into {folder}."
-            ) from error
-        except PermissionError as error:
-            raise storage.disk_error(error, folder) from error
+            pooch.retrieve(address + file.name, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader)
+            return
+        except ValueError:  # pooch's word for a hash that differs; it has deleted what came
+            failures.append(f"{address} gave another file")
         except OSError as error:  # requests' errors are OSErrors too
-            if error.errno in (28, 30):
+            if isinstance(error, PermissionError) or error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
                 raise storage.disk_error(error, folder) from error
-            raise DownloadError(
-                f"Fashion-MNIST is not here and cannot be downloaded from {ADDRESS} ({type(error).__name__}). Put its"
-                f" four files into {folder}, or name their folder with --data-dir."
-            ) from error
+            failures.append(f"{address} cannot be reached ({type(error).__name__})")
+    raise DownloadError(
+        f"Fashion-MNIST is not here and cannot be downloaded: {'; '.join(failures)}. Put its four files into {folder},"
+        " or name their folder with --data-dir."
+    )
 
 
 class _Bar:

@@ -1,0 +1,71 @@
+"""What the tests share. Every test gets an empty home of its own; real data comes from `VITRINE_DATA` only."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from pictures import Cli
+from vitrine.cli import main
+from vitrine.datasets import Splits, drawn_garments, fashion_mnist
+from vitrine.encoder import Encoder
+
+REAL_DATA = os.environ.get("VITRINE_DATA")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home and an empty current folder; no data set unless a test asks for one."""
+    place = tmp_path / "home"
+    monkeypatch.setenv("VITRINE_HOME", str(place))
+    monkeypatch.delenv("VITRINE_DATA", raising=False)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return place
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real data. Without it a test is skipped, loudly; where CI is set it fails."""
+    if REAL_DATA and (Path(REAL_DATA) / "fashion-mnist").is_dir():
+        return Path(REAL_DATA)
+    reason = "NOT RUN: needs the real Fashion-MNIST; set VITRINE_DATA to a folder that holds fashion-mnist/"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def real_splits(real_data: Path) -> Splits:
+    return fashion_mnist.load(real_data)
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Splits:
+    """200 drawn garments to train on, 50 to test."""
+    return drawn_garments.load(train=200, test=50)
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    """The shipped model."""
+    return Encoder.load("default")
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vitrine", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return run

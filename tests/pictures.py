@@ -1,0 +1,42 @@
+"""Pictures that several tests make, and how they look at a command's errors."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vitrine.datasets import Dataset
+
+Cli = Callable[..., tuple[int, str, str]]
+"""The command line, called in this process: exit code, standard output, standard error. See the fixture `cli`."""
+
+
+def written(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def one_sentence(error: str) -> bool:
+    """Whether a command's standard error ends with one line of ours and shows no traceback."""
+    return "Traceback" not in error and error.strip().splitlines()[-1].startswith("vitrine: ")
+
+
+def save_folder(dataset: Dataset, folder: Path, by_class: bool = True) -> None:
+    """Write a data set's images as PNGs, a sub-folder per class."""
+    for index, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
+        place = folder / dataset.class_names["en"][label].replace("/", "-") if by_class else folder
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(image)[..., 0]).save(place / f"{index:04d}.png")
+
+
+def shop_photo(image: npt.NDArray[np.uint8], light: bool) -> bytes:
+    """An item as a clean product shot: negated onto white or on black, enlarged, padded, JPEG."""
+    item = Image.fromarray(255 - image[..., 0] if light else image[..., 0]).resize((600, 600), Image.Resampling.BICUBIC)
+    shot = Image.new("L", (600, 800), 255 if light else 0)
+    shot.paste(item, (0, 100))
+    return written(shot, "JPEG", quality=90)

@@ -1,0 +1,216 @@
+import shutil
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vitrine.catalogue import Item, local
+from vitrine.catalogue.local import LocalCatalogue
+from vitrine.encoder import Encoder
+from vitrine.errors import CatalogueError, InputError, StorageError
+
+
+def items(count: int, dimensions: int, seed: int = 0) -> list[Item]:
+    vectors = np.random.default_rng(seed).normal(size=(count, dimensions)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [
+        Item(f"s{i}", f"class {i % 3}" if i % 4 else None, f"c{i}", vector, b"png") for i, vector in enumerate(vectors)
+    ]
+
+
+@pytest.fixture
+def catalogue(encoder: Encoder) -> LocalCatalogue:
+    return LocalCatalogue.create("shop", encoder)
+
+
+def test_search_agrees_with_plain_loops(catalogue: LocalCatalogue) -> None:
+    there = items(300, 128)
+    ids = catalogue.add(there)
+    queries = np.stack([item.vector for item in items(7, 128, seed=1)])
+    for query, matches in zip(queries, catalogue.search(queries, 10), strict=True):
+        scores = {
+            id: sum(float(a) * float(b) for a, b in zip(query, item.vector, strict=True))
+            for id, item in zip(ids, there, strict=True)
+        }
+        best = sorted(scores, key=lambda id: (-scores[id], id))[:10]
+        assert [match.id for match in matches] == best
+        for match in matches:
+            assert match.score == pytest.approx(scores[match.id], abs=1e-5)
+            assert (match.source, match.label) == (there[ids.index(match.id)].source, there[ids.index(match.id)].label)
+
+
+def test_equal_scores_are_ordered_by_id(catalogue: LocalCatalogue) -> None:
+    one = items(1, 128)[0]
+    ids = catalogue.add([replace(one, source=f"copy {i}") for i in range(9)])
+    assert [match.id for match in catalogue.search(one.vector[None], 5)[0]] == ids[:5]
+
+
+def test_threshold_and_k(catalogue: LocalCatalogue) -> None:
+    there = items(20, 128)
+    catalogue.add(there)
+    assert len(catalogue.search(there[0].vector[None], 100)[0]) == 20
+    matches = catalogue.search(there[0].vector[None], 100, threshold=0.99)[0]
+    assert [match.source for match in matches] == ["s0"]
+    with pytest.raises(InputError, match="k is 0"):
+        catalogue.search(there[0].vector[None], 0)
+
+
+def test_an_empty_catalogue_has_no_matches(catalogue: LocalCatalogue) -> None:
+    assert catalogue.search(np.zeros((2, 128), np.float32), 5) == [[], []]
+    assert catalogue.info().items == 0
+
+
+def test_reopening_gives_the_same_answers(catalogue: LocalCatalogue) -> None:
+    there = items(50, 128)
+    catalogue.add(there)
+    before = catalogue.search(there[3].vector[None], 10)
+    catalogue.close()
+    with LocalCatalogue.open("shop") as opened:
+        assert opened.search(there[3].vector[None], 10) == before
+        assert opened.encoder().card.name == "compact"
+
+
+def test_remove_really_removes_and_ids_are_not_used_again(catalogue: LocalCatalogue) -> None:
+    there = items(10, 128)
+    ids = catalogue.add(there)
+    assert catalogue.remove([ids[9], 12345]) == 1
+    assert ids[9] not in [match.id for match in catalogue.search(there[9].vector[None], 10)[0]]
+    with pytest.raises(CatalogueError, match="has no item"):
+        catalogue.item(ids[9])
+    assert catalogue.add([there[9]])[0] > ids[9]
+
+
+def test_the_same_source_replaces(catalogue: LocalCatalogue) -> None:
+    first, second = items(2, 128)
+    catalogue.add([first])
+    catalogue.add([replace(second, source=first.source)])
+    assert catalogue.info().items == 1
+    assert catalogue.search(second.vector[None], 1)[0][0].score == pytest.approx(1, abs=1e-5)
+
+
+def test_all_or_none_are_added(catalogue: LocalCatalogue) -> None:
+    good, bad = items(2, 128)
+    for wrong in (np.zeros(5, np.float32), np.full(128, np.nan, np.float32)):
+        with pytest.raises(CatalogueError, match="The vector of s1"):
+            catalogue.add([good, replace(bad, vector=wrong)])
+    with pytest.raises(CatalogueError):
+        catalogue.add([good, replace(bad, source="\udcff")])  # a name that is not UTF-8
+    assert catalogue.info().items == 0
+    assert catalogue.add([good]) == [1]
+
+
+@pytest.mark.parametrize("harm", ["missing", "truncated", "empty", "of another size"])
+def test_a_damaged_index_is_rebuilt_from_the_truth(catalogue: LocalCatalogue, harm: str) -> None:
+    there = items(40, 128)
+    catalogue.add(there)
+    before = catalogue.search(there[0].vector[None], 5)
+    catalogue.close()
+    (file,) = local.folder("shop").glob("index-*.faiss")
+    if harm == "missing":
+        file.unlink()
+    elif harm == "truncated":
+        file.write_bytes(file.read_bytes()[:900])
+    elif harm == "empty":
+        file.write_bytes(b"")
+    else:
+        import faiss
+
+        faiss.write_index(faiss.IndexIDMap(faiss.IndexFlatIP(7)), str(file))
+    with LocalCatalogue.open("shop") as opened:
+        assert opened.search(there[0].vector[None], 5) == before
+
+
+def test_another_reader_sees_what_was_added(catalogue: LocalCatalogue) -> None:
+    there = items(3, 128)
+    with LocalCatalogue.open("shop") as reader:
+        assert reader.search(there[0].vector[None], 3) == [[]]
+        catalogue.add(there)
+        assert len(reader.search(there[0].vector[None], 3)[0]) == 3
+
+
+def test_a_second_writer_is_told(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = sqlite3.connect(local.folder("shop") / "catalogue.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    catalogue._connection.execute("PRAGMA busy_timeout = 10")
+    with pytest.raises(CatalogueError, match="Another program is writing"):
+        catalogue.add(items(1, 128))
+    other.execute("ROLLBACK")
+    other.close()
+    assert catalogue.add(items(1, 128)) == [1]
+
+
+def test_a_full_disk_loses_nothing(catalogue: LocalCatalogue) -> None:
+    catalogue.add(items(5, 128))
+    pages = catalogue._connection.execute("PRAGMA page_count").fetchone()[0]
+    catalogue._connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to say: the disk is full
+    with pytest.raises(StorageError, match="the disk is full"):
+        catalogue.add([replace(item, source=f"more {item.source}") for item in items(500, 128)])
+    assert catalogue.info().items == 5
+    assert len(catalogue.search(items(1, 128)[0].vector[None], 10)[0]) == 5
+
+
+def test_vectors_of_another_model_are_refused(catalogue: LocalCatalogue, encoder: Encoder) -> None:
+    catalogue.check_model(encoder.card.identity, "x")
+    with pytest.raises(CatalogueError, match="was made by the model compact"):
+        catalogue.check_model("0" * 32, "other")
+    with pytest.raises(CatalogueError, match="is searched with vectors"):
+        catalogue.search(np.zeros((1, 5), np.float32), 1)
+
+
+def test_create_open_delete_and_their_refusals(catalogue: LocalCatalogue, encoder: Encoder) -> None:
+    with pytest.raises(CatalogueError, match="already"):
+        LocalCatalogue.create("shop", encoder)
+    with pytest.raises(CatalogueError, match=r"There is no catalogue 'other' \(there are shop\)"):
+        LocalCatalogue.open("other")
+    for name in ("", "../up", "a/b", ".hidden", "x" * 101, "-k"):
+        with pytest.raises(InputError, match="cannot name a catalogue"):
+            LocalCatalogue.open(name)
+    catalogue.close()
+    local.delete("shop")
+    assert local.names() == []
+
+
+def test_other_newer_and_damaged_files_are_one_sentence(catalogue: LocalCatalogue) -> None:
+    catalogue.add(items(100, 128))
+    catalogue.close()
+    path = local.folder("shop") / "catalogue.sqlite"
+    whole = path.read_bytes()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(CatalogueError, match="newer than this vitrine knows"):
+        LocalCatalogue.open("shop")
+    path.write_bytes(b"no database at all, but quite long text" * 50)
+    with pytest.raises(CatalogueError, match="refused"):
+        LocalCatalogue.open("shop")
+    path.write_bytes(whole[:6000])
+    with pytest.raises(CatalogueError):
+        LocalCatalogue.open("shop").vectors()
+    path.unlink()
+    sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close()
+    with pytest.raises(CatalogueError, match="is not a catalogue of vitrine's"):
+        LocalCatalogue.open("shop")
+
+
+def test_a_read_only_catalogue_can_be_searched(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = items(5, 128)
+    catalogue.add(there)
+    catalogue.close()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with LocalCatalogue.open("shop") as opened:
+        assert opened.search(there[2].vector[None], 1)[0][0].source == "s2"
+        with pytest.raises(StorageError, match="read-only"):
+            opened.add(there)
+
+
+def test_a_version_1_catalogue_opens_for_ever(encoder: Encoder) -> None:
+    """A file kept in the tests, made by the first version; it holds five drawn garments."""
+    shutil.copytree(Path(__file__).parent / "files" / "catalogue-1", local.folder("old"))
+    with LocalCatalogue.open("old") as opened:
+        assert opened.info().items == 5
+        ids, vectors, sources = opened.vectors()
+        assert sources == [f"drawn/test/0000{i}" for i in range(5)]
+        for id, vector in zip(ids, vectors, strict=True):
+            assert opened.search(vector[None], 1)[0][0].id == id

@@ -1,0 +1,392 @@
+"""The commands as people use them, and everything that they may get wrong."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pictures import Cli, one_sentence, save_folder
+from vitrine import images, storage
+from vitrine.catalogue import local
+from vitrine.datasets import Splits, drawn_garments
+from vitrine.training import recipe as recipes
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A boot in colour on white, as a shop would show it."""
+    drawing = drawn_garments.draw(9, 3, size=300)
+    colour = 255 - drawing * np.array([0.4, 0.7, 0.9])
+    path = tmp_path / "boot.jpg"
+    Image.fromarray(np.pad(colour.astype(np.uint8), ((80, 80), (40, 40), (0, 0)), constant_values=255)).save(path)
+    return path
+
+
+@pytest.fixture
+def shop(drawn: Splits, tmp_path: Path, cli: Cli) -> Path:
+    """A catalogue "shop" of 50 pictures."""
+    save_folder(drawn.test, tmp_path / "shop")
+    assert cli("index", "add", tmp_path / "shop")[0] == 0
+    return tmp_path / "shop"
+
+
+# --- help and version
+
+
+def test_every_command_has_help(cli: Cli) -> None:
+    for command in ([], ["demo"], ["data"], ["data", "show"], ["data", "verify"], ["train"], ["classify"], ["search"]):
+        code, out, _ = cli(*command, "--help")
+        assert code == 0
+        assert "Usage" in out
+    assert cli("--version")[1].startswith("vitrine 0.")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, vitrine.cli\nheavy = {'numpy', 'torch', 'matplotlib', 'faiss', 'onnxruntime', 'PIL', 'pooch'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_using_a_model_never_imports_torch(photo: Path) -> None:
+    script = (
+        "import sys, vitrine.encoder, vitrine.demo, vitrine.catalogue.local\n"
+        f"vitrine.encoder.Encoder.load().classify([{str(photo)!r}])\n"
+        "print({'torch', 'onnx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- classify
+
+
+def test_classify_prints_three_names_with_bars(cli: Cli, photo: Path) -> None:
+    code, out, err = cli("classify", photo)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == str(photo)
+    assert lines[1].startswith("  Ankle boot")
+    assert "%" in lines[1]
+    assert "█" in lines[1]
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize(("lang", "label"), [("en", "Ankle boot"), ("uk", "Черевики"), ("ru", "Ботинки")])
+def test_classify_json_in_three_languages(cli: Cli, photo: Path, lang: str, label: str) -> None:
+    answer = json.loads(cli("classify", photo, "--json", "--lang", lang)[1])
+    assert answer["label"] == label
+    assert answer["class_index"] == 9
+    assert answer["probability"] == max(answer["probabilities"])
+    assert len(answer["probabilities"]) == 10
+
+
+def test_classify_standard_input(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(photo.read_bytes())))
+    answer = json.loads(cli("classify", "-", "--json")[1])
+    assert (answer["source"], answer["class_index"]) == ("-", 9)
+
+
+def test_classify_a_folder_and_go_on_after_a_bad_file(cli: Cli, photo: Path) -> None:
+    (photo.parent / "bad.jpg").write_text("text")
+    code, out, err = cli("classify", photo.parent, "--json")
+    assert code == 2
+    assert [json.loads(line)["source"] for line in out.splitlines()] == [str(photo)]
+    assert one_sentence(err)
+    assert "bad.jpg is not a picture" in err
+
+
+def test_show_input_draws_the_steps(cli: Cli, photo: Path) -> None:
+    code, _, err = cli("classify", photo, "--show-input", "seen.png")
+    assert code == 0
+    assert "seen.png" in err
+    assert images.read(Path("seen.png")).shape[1] > 400
+
+
+# --- index and search
+
+
+def test_search_by_picture_finds_the_picture_itself(cli: Cli, shop: Path) -> None:
+    picture = shop / "Dress" / "0013.png"
+    code, out, _ = cli("search", picture, "-k", 5, "--catalogue", "shop", "--json", "--out", "found.png")
+    assert code == 0
+    answer = json.loads(out)
+    assert (answer["source"], answer["model"]) == (str(picture), "compact")
+    assert len(answer["matches"]) == 5
+    best = answer["matches"][0]
+    assert (best["source"], best["label"]) == (str(picture), "Dress")
+    assert best["score"] == pytest.approx(1, abs=1e-5)
+    assert images.read(Path("found.png")).shape[1] > 500
+
+
+def test_search_by_id_leaves_the_item_out(cli: Cli, shop: Path) -> None:
+    matches = json.loads(cli("search", "--id", 1, "-k", 49, "--catalogue", "shop", "--json")[1])["matches"]
+    assert sorted([1, *(match["id"] for match in matches)]) == list(range(1, 51))
+    out = cli("search", "--id", 1, "--catalogue", "shop", "-k", 3)[1]
+    assert len(out.splitlines()) == 3
+
+
+def test_search_with_a_threshold_may_find_nothing(cli: Cli, shop: Path, photo: Path) -> None:
+    code, out, _ = cli("search", photo, "--catalogue", "shop", "--threshold", 1)
+    assert code == 0
+    assert "Nothing in shop is that much alike" in out
+
+
+@pytest.mark.parametrize("count", [9, 20])
+def test_many_matches_are_drawn_in_rows(cli: Cli, shop: Path, count: int) -> None:
+    assert cli("search", "--id", 1, "-k", count, "--catalogue", "shop", "--out", "found.png")[0] == 0
+    assert images.read(Path("found.png")).shape[0] > 300
+
+
+def test_index_list_info_add_again_and_remove(cli: Cli, shop: Path) -> None:
+    assert "shop" in cli("index", "list")[1]
+    facts = json.loads(cli("index", "info", "shop", "--json")[1])
+    assert (facts["items"], facts["model"], facts["dimensions"]) == (50, "compact", 128)
+    assert json.loads(cli("index", "list", "--json")[1]) == facts
+    again = json.loads(cli("index", "add", shop, "--json")[1])
+    assert (again["added"], again["unchanged"], again["items"]) == (0, 50, 50)
+    assert "2 removed, 48 left" in cli("index", "remove", "shop", 1, 2)[1]
+    code, out, err = cli("index", "remove", "shop", 1, 3)
+    assert (code, one_sentence(err)) == (2, True)
+    assert "1 removed" in out
+    path = shop / "Dress" / "0003.png"
+    assert json.loads(cli("index", "remove", "shop", "--source", path, "--json")[1]) == {
+        "catalogue": "shop",
+        "removed": 1,
+        "items": 46,
+    }
+    assert cli("index", "remove", "shop", "--all")[0] == 0
+    assert "no catalogue yet" in cli("index", "list")[2]
+
+
+def test_index_info_for_people(cli: Cli, shop: Path) -> None:
+    assert "items            50" in cli("index", "info", "shop")[1]
+
+
+def test_index_drawn(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = drawn_garments.load(train=30, test=10)
+    monkeypatch.setattr(drawn_garments, "load", lambda: splits)
+    assert "40 added" in cli("index", "add", "drawn")[1]
+    assert json.loads(cli("search", "--id", 1, "--catalogue", "drawn", "--json")[1])["matches"]
+
+
+# --- data, model
+
+
+def test_data_show_draws_and_counts(cli: Cli, shop: Path) -> None:
+    code, out, _ = cli("data", "show", shop, "--out", "first.png")
+    assert code == 0
+    assert "Trouser" in out
+    assert images.read(Path("first.png")).shape[0] > 500
+    facts = json.loads(cli("data", "show", shop, "--json")[1])
+    assert facts["classes"]["Bag"] == {"train": 5, "test": 0}
+
+
+def test_data_show_and_verify_the_real_data(cli: Cli, real_data: Path) -> None:
+    code, out, _ = cli("data", "show", "--data-dir", real_data, "--json")
+    assert code == 0
+    assert json.loads(out)["classes"]["Coat"] == {"train": 6000, "test": 1000}
+    code, out, _ = cli("data", "verify", "--data-dir", real_data)
+    assert (code, out.count("ok ")) == (0, 4)
+
+
+def test_data_verify_without_data(cli: Cli) -> None:
+    code, out, err = cli("data", "verify", "--json")
+    assert code == 2
+    assert len(out.splitlines()) == 4
+    assert one_sentence(err)
+
+
+def test_model_card(cli: Cli) -> None:
+    assert "28x28, grey, dark ground" in cli("model", "card")[1]
+    assert json.loads(cli("model", "card", "default", "--json")[1])["name"] == "compact"
+
+
+# --- wrong input: each one sentence on standard error, exit code 2
+
+
+def bomb() -> bytes:
+    written = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(written, "PNG")
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("text.jpg", b"hello", "not a picture"),
+        ("empty.jpg", b"", "is empty"),
+        ("half.jpg", None, "damaged"),
+        ("bomb.png", bomb(), "pixels"),
+        ("missing.jpg", "missing", "There is no file"),
+    ],
+)
+@pytest.mark.parametrize("command", ["classify", "search"])
+def test_bad_pictures(cli: Cli, shop: Path, photo: Path, command: str, name: str, content: object, says: str) -> None:
+    path = photo.parent / name
+    if content is None:
+        path.write_bytes(photo.read_bytes()[:2000])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    extra = ["--catalogue", "shop", "--out", "out.png"] if command == "search" else ["--show-input", "out.png"]
+    code, out, err = cli(command, path, *extra)
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert one_sentence(err)
+    assert says in err
+    assert not Path("out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["classify", "empty-folder"], "holds no pictures"),
+        (["classify", "x.jpg", "--model", "none"], "There is no model 'none'"),
+        (["classify", "x.jpg", "--model", "text.onnx"], "is not an ONNX file"),
+        (["search", "x.jpg"], "There is no catalogue 'fashion-mnist'"),
+        (["search"], "Name one picture"),
+        (["search", "x.jpg", "--id", "3"], "Name one picture"),
+        (["index", "add", "empty-folder"], "holds no pictures"),
+        (["index", "add", "nowhere"], "no folder 'nowhere'"),
+        (["index", "add", "drawn", "--catalogue", "a/b"], "cannot name a catalogue"),
+        (["index", "info", "nowhere"], "There is no catalogue"),
+        (["index", "remove", "nowhere", "1"], "There is no catalogue"),
+        (["index", "remove", "nowhere"], "Say which items"),
+        (["data", "show", "nowhere"], "There is no data set 'nowhere'"),
+        (["data", "show", "--data-dir", "empty-folder"], "No Fashion-MNIST in"),
+        (["model", "card", "text.onnx"], "is not an ONNX file"),
+        (["train", "compactt"], "did you mean 'compact'?"),
+        (["train", "nowhere.toml"], "cannot be read"),
+        (["train", "bad.toml"], "not valid TOML"),
+        (["train", "odd.toml"], "did you mean 'optimiser.learning_rate'?"),
+        (["train", "compact", "--epoch", "3"], "did you mean 'epochs'?"),
+        (["train", "compact", "--epochs", "many"], "must be a whole number"),
+        (["train", "compact", "--epochs", "0"], "allowed is 1 to"),
+        (["train", "compact", "--epochs"], "needs a value"),
+        (["train", "compact", "epochs=3"], "is not expected here"),
+        (["train", "compact", "--name", "3"], "could be"),
+        (["train", "compact", "--device", "cuda:99"], "cannot use the device"),
+        (["train", "compact", "--data.name", "drawn", "--resume"], "no checkpoint"),
+        (["train", "compact", "--data.name", "flat"], "images without a class"),
+    ],
+)
+def test_wrong_input_is_one_sentence(cli: Cli, arguments: list[str], says: str) -> None:
+    Path("empty-folder").mkdir()
+    Path("flat").mkdir()
+    Image.new("L", (28, 28), 3).save("flat/a.png")
+    Path("text.onnx").write_text("text")
+    Path("bad.toml").write_text("= no")
+    Path("odd.toml").write_text("[optimiser]\nlearning_rat = 1.0\n")
+    code, out, err = cli(*arguments)
+    assert code == 2
+    assert out == ""
+    assert one_sentence(err)
+    assert says in err
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+    assert local.names() == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["search", "x", "-k", "0"], ["classify"], ["classify", "x", "--lang", "fr"]]
+)
+def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str]) -> None:
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_a_home_that_cannot_be_written(cli: Cli, drawn: Splits, tmp_path: Path, home: Path) -> None:
+    save_folder(drawn.test[:3], tmp_path / "photos")
+    home.write_text("a file in the way")
+    code, _, err = cli("index", "add", tmp_path / "photos")
+    assert code == 2
+    assert one_sentence(err)
+    assert "Cannot write" in err
+
+
+def test_a_full_disk_while_drawing(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = cli("classify", photo, "--show-input", "seen.png")
+    assert code == 2
+    assert "the disk is full" in err
+    assert list(Path().iterdir()) == []
+
+
+def test_training_without_torch_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = cli("train", "compact")
+    assert code == 2
+    assert "pip install 'vitrine[train]'" in err
+
+
+# --- train
+
+
+def test_train_ends_with_a_model_that_classifies(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = drawn_garments.load(train=300, test=10)
+    monkeypatch.setattr(drawn_garments, "load", lambda: splits)
+    arguments = ["train", "compact", "--data.name", "drawn", "--widths", "[8,16]", "--blocks", "[1,1]", "--epochs", "6"]
+    code, out, err = cli(*arguments, "--batch-size=32", "--ema", "0", "--label_smoothing", "0")
+    assert code == 0
+    assert "epoch   6" in err
+    assert "validation accuracy" in out
+    assert [json.loads(line)["epoch"] for line in Path("runs/compact/history.jsonl").read_text().splitlines()] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    answer = json.loads(cli("classify", photo, "--model", "runs/compact/model.onnx", "--json")[1])
+    assert answer["label"] in ("Ankle boot", "Bag", "Sneaker", "Sandal")
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "There is a run in runs/compact already" in err
+    code, _, err = cli(*arguments, "--resume")
+    assert code == 2
+    assert "was started with another recipe" in err
+
+
+def test_train_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = drawn_garments.load(train=60, test=10)
+    monkeypatch.setattr(drawn_garments, "load", lambda: splits)
+    out = cli("train", "report-b-mlp", "--data.name", "drawn", "--epochs", "2", "--out", "r", "--json")[1]
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line.get("epoch") for line in lines] == [1, 2, None]
+    assert lines[2]["parameters"] == 235_146
+    assert Path(lines[2]["model"]).exists()
+
+
+def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vitrine.training import loop
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_train_epoch", stop)
+    code, _, err = cli("train", "compact", "--data.name", "drawn", "--limit", "100")
+    assert code == 130
+    assert "--resume" in err
+
+
+def test_recipes_are_named_in_the_help(cli: Cli) -> None:
+    out = cli("train", "--help")[1]
+    assert all(name in out for name in recipes.names())
+
+
+def test_the_home_is_where_things_go(cli: Cli, shop: Path, home: Path) -> None:
+    assert (home / "data" / "catalogues" / "shop" / "catalogue.sqlite").exists()
+    assert storage.data_folder().is_relative_to(home)

@@ -1,0 +1,116 @@
+"""The program is held to docs/contract.md."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from pictures import Cli, save_folder
+from vitrine import encoder as encoders
+from vitrine import modelfile
+from vitrine.catalogue import local
+from vitrine.cli import app
+from vitrine.datasets import Splits, drawn_garments
+
+CONTRACT = (Path(__file__).parents[1] / "docs" / "contract.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return CONTRACT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def promised(row: str) -> list[str]:
+    """The keys of that row of the table in the section JSON."""
+    line = next(line for line in section("JSON").splitlines() if line.startswith(f"| {row} |"))
+    return re.findall(r"`(\w+)`", line.split("|")[2])
+
+
+def test_the_commands_are_those_listed() -> None:
+    found = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        parts = getattr(command, "commands", None)
+        found += [f"vitrine {name} {part}" for part in parts] if parts else [f"vitrine {name}"]
+    listed = re.findall(r"^- `(vitrine [^`]+)`", section("Commands"), re.MULTILINE)
+    assert sorted(found) == sorted(listed)
+
+
+def test_the_metadata_fields_are_those_listed() -> None:
+    file = encoders.find("default")
+    entries = dict(
+        modelfile._metadata(value) for number, value, _ in modelfile._fields(file.read_bytes()) if number == 14
+    )
+    fields = json.loads(entries["vitrine"])
+    listed = re.findall(r"^\| `(\w+)` \|", section("Metadata of a model file"), re.MULTILINE)
+    assert list(fields) == listed
+    assert list(fields["image"]) == ["height", "width", "channels", "ground", "mean", "sd"]
+    assert list(fields["data"]) == ["name", "images", "checksum"]
+
+
+def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawn_garments, "load", lambda: drawn)
+    save_folder(drawn.test[:10], tmp_path / "shop")
+    picture = next((tmp_path / "shop").rglob("*.png"))
+
+    def keys(*arguments: object, line: int = -1) -> list[str]:
+        return list(json.loads(cli(*arguments, "--json")[1].splitlines()[line]))
+
+    assert keys("index", "add", tmp_path / "shop") == promised("`index add`")
+    assert keys("index", "list") == promised("`index list` (one line a catalogue), `index info`")
+    assert keys("index", "info", "shop") == promised("`index list` (one line a catalogue), `index info`")
+    assert keys("classify", picture) == promised("`classify` (one line a picture)")
+    assert keys("search", picture, "--catalogue", "shop") == promised("`search`")
+    matches = json.loads(cli("search", picture, "--catalogue", "shop", "--json")[1])["matches"]
+    assert list(matches[0]) == promised("`search`, each of `matches`")
+    assert keys("index", "remove", "shop", 1) == promised("`index remove`")
+    assert keys("data", "show", "drawn") == promised("`data show`")
+    assert keys("data", "verify") == promised("`data verify` (one line a file)")
+    trained = ["train", "report-b-mlp", "--data.name", "drawn", "--epochs", 1]
+    assert keys(*trained, "--out", "a", line=0) == promised("`train` (one line an epoch)")
+    assert keys(*trained, "--out", "b") == promised("`train` (last line)")
+    assert {path.name for path in Path("a").iterdir()} == set(
+        re.findall(r"[\w.]+\.(?:onnx|jsonl?|safetensors)", _row("runs/RECIPE/"))
+    )
+
+
+def test_paths_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path) -> None:
+    save_folder(drawn.test[:10], tmp_path / "shop")
+    assert cli("index", "add", tmp_path / "shop")[0] == 0
+    names = {re.sub(r"\d+", "N", path.name) for path in local.folder("shop").iterdir()}
+    assert {name for name in names if not name.endswith(("-wal", "-shm"))} == set(
+        re.findall(r"(?<=[/`])[\w-]+\.(?:sqlite|onnx|faiss)", _row("data/catalogues/"))
+    )
+
+
+def _row(start: str) -> str:
+    return next(line for line in section("Paths").splitlines() if line.startswith(f"| `{start}"))
+
+
+def test_what_the_docs_show_in_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every Python block of README.md and docs/, in a folder that holds what they name."""
+    root = Path(__file__).parents[1]
+    (tmp_path / "model.onnx").write_bytes(encoders.find("default").read_bytes())
+    from PIL import Image
+
+    Image.fromarray(255 - drawn_garments.draw(9, 3, size=300)[..., 0]).save(tmp_path / "boot.jpg")
+    monkeypatch.chdir(tmp_path)
+    blocks = [
+        block
+        for page in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(compile(block, "docs", "exec"), {})
+
+
+def test_every_make_verb_and_command_that_the_docs_name_exists() -> None:
+    root = Path(__file__).parents[1]
+    verbs = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    commands = set(re.findall(r"^- `(vitrine [^`]+)`", section("Commands"), re.MULTILINE))
+    for page in [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"`make ([a-z-]+)", text)) <= verbs, page
+        for line in re.findall(r"^(?:\$ )?\.?(?:\.venv/bin/)?(vitrine [a-z].*)$", text, re.MULTILINE):
+            assert any(line.startswith(command) for command in commands), (page, line)

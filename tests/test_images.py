@@ -1,0 +1,180 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pictures import shop_photo, written
+from vitrine import images
+from vitrine.datasets import Splits
+from vitrine.datasets.image_folder import PLAIN_GREY
+from vitrine.encoder import Encoder
+from vitrine.errors import ImageError
+from vitrine.spec import ImageSpec
+
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
+RGB = ImageSpec(28, 28, 3, "dark", (0.0,) * 3, (1.0,) * 3)
+
+
+def test_path_bytes_pil_and_array_give_the_same(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    content = written(Image.fromarray(array))
+    (tmp_path / "a.png").write_bytes(content)
+    for picture in (tmp_path / "a.png", str(tmp_path / "a.png"), content, Image.fromarray(array), array):
+        assert (images.read(picture) == array).all()
+
+
+def test_exif_orientation_is_applied() -> None:
+    image = Image.new("L", (60, 40), 10)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    assert images.read(written(image, "JPEG", exif=exif)).shape == (60, 40, 1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_alpha_is_laid_on_white(mode: str) -> None:
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0)).convert(mode)
+    assert (images.read(clear) == 255).all()
+
+
+def test_a_palette_with_a_transparent_colour_is_laid_on_white() -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    assert (images.read(written(image, "PNG", transparency=0)) == 255).all()
+
+
+def test_cmyk_palette_bilevel_and_sixteen_bits() -> None:
+    red = Image.new("RGB", (8, 8), (255, 0, 0))
+    assert images.read(written(red.convert("CMYK"), "TIFF"))[0, 0].tolist() == [255, 0, 0]
+    assert images.read(written(red.convert("P")))[0, 0].tolist() == [255, 0, 0]
+    assert images.read(Image.new("1", (8, 8), 1)).max() == 255
+    deep = Image.fromarray(np.full((8, 8), 32896, np.uint16))
+    assert images.read(written(deep))[0, 0, 0] == 128
+    assert images.read(Image.fromarray(np.full((8, 8), 0.5, np.float32)))[0, 0, 0] == 128
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    frames = [Image.new("L", (8, 8), shade) for shade in (30, 200)]
+    content = written(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (images.read(content) == 30).all()
+
+
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale_but_not_below_512() -> None:
+    shape = images.read(written(Image.new("RGB", (4000, 3000)), "JPEG")).shape
+    assert shape[0] >= 512
+    assert shape[1] < 2001
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"this is no picture", "not a picture"),
+        (written(Image.effect_noise((200, 200), 50), "JPEG")[:3000], "damaged"),
+        (written(Image.effect_noise((64, 64), 50), "PNG")[:900], "damaged"),
+        (written(Image.new("1", (20000, 20000))), "pixels"),
+        (written(Image.new("1", (9500, 9500))), "pixels"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bad_pictures_are_one_sentence(content: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=says) as caught:
+        images.read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_folders_and_arrays_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="There is no file"):
+        images.read(tmp_path / "missing.png")
+    with pytest.raises(ImageError, match="cannot be read"):
+        images.read(tmp_path)
+    for array in (np.zeros((5, 5), np.float32), np.zeros((5, 5, 4), np.uint8), np.zeros((0, 5), np.uint8)):
+        with pytest.raises(ImageError, match="An array as picture"):
+            images.read(array)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")  # Pillow's, on the way to its errors
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_damaged_bytes_never_raise_anything_else(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
+    content = bytearray(written(Image.fromarray(NOISE), kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        image = images.read(bytes(content[: data.draw(st.integers(1, len(content)))]))
+    except ImageError:
+        return
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+
+
+def product_shot(light: bool) -> np.ndarray:
+    """A grey rectangle, 300 high and 100 wide, off centre on a clean ground."""
+    shot = np.full((400, 500, 3), 253 if light else 2, np.uint8)
+    shot[40:340, 30:130] = 120
+    return shot
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_a_product_shot_is_trimmed_turned_padded_and_centred(light: bool) -> None:
+    seen = images.prepare(product_shot(light), PLAIN_GREY)
+    assert seen.shape == (28, 28, 1)
+    columns = np.flatnonzero(seen[..., 0].max(axis=0))
+    assert columns.tolist() == list(range(10, 19))  # 100/300 of 28 is 9 wide; the odd pixel of padding is on the left
+    assert (seen[:, 10:19] > 100).all()
+    assert seen[:, :10].max() == 0
+
+
+def test_a_light_spec_gets_a_light_ground() -> None:
+    seen = images.prepare(product_shot(light=False), ImageSpec(28, 28, 1, "light", (0.0,), (1.0,)))
+    assert seen[0, 0, 0] == 255
+    assert seen[14, 14, 0] < 200
+
+
+def test_colour_is_kept_for_a_colour_model() -> None:
+    shot = product_shot(light=True)
+    shot[40:340, 30:130] = (200, 10, 10)
+    assert images.prepare(shot, RGB)[14, 14].tolist() == [200, 10, 10]
+    assert images.prepare(shot[..., :1], RGB).shape == (28, 28, 3)
+
+
+def test_what_already_looks_right_is_left_alone(drawn: Splits) -> None:
+    for image in drawn.test.images:
+        assert (images.prepare(image, PLAIN_GREY) == image).all()
+        assert (images.prepare(255 - image, PLAIN_GREY) == image).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 500, 3), (500, 1, 1), (2, 2, 3), (28, 28, 3)])
+@pytest.mark.parametrize("shade", [0, 90, 255])
+def test_tiny_thin_and_plain_pictures_give_an_input(shape: tuple[int, ...], shade: int) -> None:
+    assert images.prepare(np.full(shape, shade, np.uint8), PLAIN_GREY).shape == (28, 28, 1)
+
+
+def test_steps_end_with_the_input() -> None:
+    taken = images.steps(product_shot(light=True), PLAIN_GREY)
+    assert [step.name for step in taken] == ["photo", "trimmed", "grey, dark ground", "input"]
+    assert (taken[-1].image == images.prepare(product_shot(light=True), PLAIN_GREY)).all()
+
+
+def test_thumbnails_are_small_and_open() -> None:
+    for image in (product_shot(light=True), product_shot(light=False)[..., :1], np.zeros((28, 28, 1), np.uint8)):
+        content = images.thumbnail(image)
+        assert max(images.read(content).shape[:2]) <= 96
+        assert len(content) < 5000
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_product_shots_made_of_real_items_are_recognised(light: bool, real_splits: Splits, encoder: Encoder) -> None:
+    """300 test items as 600x800 JPEGs; `benchmarks/photo_round_trip.py` measures 2,000."""
+    part = real_splits.test[:300]
+    seen = encoder.prepare([shop_photo(image, light) for image in part.images])
+    plain = (encoder.run(part.images).logits.argmax(axis=1) == part.labels).mean()
+    photo = (encoder.run(seen).logits.argmax(axis=1) == part.labels).mean()
+    assert plain > 0.9
+    assert photo >= plain - 0.03

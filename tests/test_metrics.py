@@ -1,0 +1,64 @@
+"""The formulas again, by plain loops. (Each metric's docstring holds an example by hand, run as a doctest.)"""
+
+import math
+
+import numpy as np
+import pytest
+
+from vitrine import metrics
+
+
+@pytest.fixture
+def logits() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(200, 5)) * 3
+
+
+@pytest.fixture
+def labels(logits: np.ndarray) -> np.ndarray:
+    noisy: np.ndarray = (logits + np.random.default_rng(1).normal(size=logits.shape) * 4).argmax(axis=1)
+    return noisy
+
+
+def test_softmax_by_loops(logits: np.ndarray) -> None:
+    for row, answer in zip(logits, metrics.softmax(logits, 2.0), strict=True):
+        total = sum(math.exp(z / 2) for z in row)
+        assert answer == pytest.approx([math.exp(z / 2) / total for z in row])
+
+
+def test_softmax_of_huge_logits_is_finite() -> None:
+    assert metrics.softmax(np.array([1e4, 0.0, -1e4])).tolist() == [1.0, 0.0, 0.0]
+
+
+def test_negative_log_likelihood_by_loops(logits: np.ndarray, labels: np.ndarray) -> None:
+    shares = metrics.softmax(logits)
+    expected = sum(-math.log(shares[i, label]) for i, label in enumerate(labels)) / len(labels)
+    assert metrics.negative_log_likelihood(logits, labels) == pytest.approx(expected)
+
+
+def test_temperature_is_the_best_of_a_grid(logits: np.ndarray, labels: np.ndarray) -> None:
+    best = metrics.negative_log_likelihood(logits, labels, metrics.fit_temperature(logits, labels))
+    assert all(best <= metrics.negative_log_likelihood(logits, labels, t) + 1e-9 for t in np.geomspace(0.05, 20, 200))
+
+
+def test_confusion_matrix_by_loops(logits: np.ndarray, labels: np.ndarray) -> None:
+    predicted = logits.argmax(axis=1)
+    matrix = metrics.confusion_matrix(predicted, labels, 5)
+    for truth in range(5):
+        for answer in range(5):
+            assert matrix[truth, answer] == sum((labels == truth) & (predicted == answer))
+    assert metrics.accuracy(predicted, labels) == np.trace(matrix) / matrix.sum()
+
+
+def test_calibration_error_by_loops(logits: np.ndarray, labels: np.ndarray) -> None:
+    shares = metrics.softmax(logits)
+    order = sorted(range(200), key=lambda i: shares[i].max())
+    expected = 0.0
+    for first in range(0, 200, 20):
+        part = order[first : first + 20]
+        right = sum(shares[i].argmax() == labels[i] for i in part) / 20
+        expected += 20 / 200 * abs(right - sum(shares[i].max() for i in part) / 20)
+    assert metrics.expected_calibration_error(shares, labels, bins=10) == pytest.approx(expected)
+
+
+def test_nothing_gives_nan() -> None:
+    assert math.isnan(metrics.accuracy(np.empty(0, np.int64), np.empty(0, np.int64)))
