@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from pictures import save_folder
 from vitrine import storage
 from vitrine.datasets import LANGUAGES, Dataset, Splits, by_name, drawn_garments, fashion_mnist, image_folder
+from vitrine.datasets.image_folder import PLAIN_GREY
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, DownloadError, StorageError
 
@@ -205,6 +207,9 @@ def test_a_full_disk_leaves_no_half_cache(drawn: Splits, tmp_path: Path, monkeyp
 
 def test_by_name(tmp_path: Path) -> None:
     assert len(by_name.load("drawn").splits.test) == 1_000
+    wide = by_name.load("drawn", spec=replace(PLAIN_GREY, height=32, width=32)).splits
+    assert wide.train.images.shape == (3_000, 32, 32, 1)
+    assert wide.whole().sources == wide.train.sources + wide.test.sources
     with pytest.raises(DataError, match="There is no data set 'no-such'"):
         by_name.load("no-such")
     Image.new("L", (28, 28), 9).save(tmp_path / "one.png")

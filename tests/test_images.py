@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,26 @@ def test_steps_end_with_the_input() -> None:
     taken = images.steps(product_shot(light=True), PLAIN_GREY)
     assert [step.name for step in taken] == ["photo", "trimmed", "grey, dark ground", "input"]
     assert (taken[-1].image == images.prepare(product_shot(light=True), PLAIN_GREY)).all()
+
+
+def test_resize_changes_size_and_channels_only(drawn: Splits) -> None:
+    batch = drawn.test.images[:5]
+    assert images.resize(batch, PLAIN_GREY) is batch
+    colour = images.resize(batch, RGB)
+    assert (colour == batch).all()
+    assert colour.shape == (5, 28, 28, 3)
+    assert (images.resize(colour, PLAIN_GREY) == batch).all()
+    wide = images.resize(batch, ImageSpec(56, 56, 1, "dark", (0.0,), (1.0,)))
+    assert wide.shape == (5, 56, 56, 1)
+    assert abs(float(wide.mean()) - float(batch.mean())) < 2
+
+
+def test_a_truncated_picture_that_pillow_opened_is_one_sentence() -> None:
+    half = written(Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)), "JPEG")[
+        :3000
+    ]
+    with Image.open(io.BytesIO(half)) as opened, pytest.raises(ImageError, match="The picture is damaged"):
+        images.read(opened)
 
 
 def test_thumbnails_are_small_and_open() -> None:

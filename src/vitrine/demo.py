@@ -7,10 +7,9 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import numpy.typing as npt
 
-from vitrine import evaluation, indexing, plots
-from vitrine.catalogue import local
+from vitrine import evaluation, images, indexing, plots
+from vitrine.catalogue import Match, Vectors, local
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Dataset, Progress, Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
@@ -46,26 +45,19 @@ def run(out: Path, stage: Stage, say: Callable[[str], None], data_dir: Path | No
     splits = _data(stage, say, data_dir)
     encoder = Encoder.load("default")
     with _catalogue(splits.train.name, encoder) as catalogue:
-        reports = []
-        for part, dataset in (("training", splits.train), ("test", splits.test)):
-            with stage(f"Embed {len(dataset):,} {part} images") as progress:
-                reports.append(indexing.add_dataset(catalogue, encoder, dataset, progress))
+        whole = splits.whole()
+        with stage(f"Put {len(whole):,} images into the catalogue") as progress:
+            report = indexing.add_dataset(catalogue, encoder, whole, progress)
         ids, vectors, sources = catalogue.vectors()
-        rows = {source: row for row, source in enumerate(sources)}
-        gallery = vectors[[rows[source] for source in splits.train.sources]]  # (train, d)
+        known = {source: (int(id), vector) for id, vector, source in zip(ids, vectors, sources, strict=True)}
+        gallery = np.stack([known[source][1] for source in splits.train.sources])  # (train, d)
         with stage(f"Classify {len(splits.test):,} test images, find their look-alikes") as progress:
             measured = evaluation.query_gallery(encoder, splits.test, gallery, splits.train.labels, progress)
+        queries = splits.test[np.array(one_of_each(splits.test, seed))]
         picture = out / "neighbours.png"
         with stage("Draw the look-alikes"):
-            _draw(catalogue, splits, vectors, rows, ids, picture, seed)
-    return Demo(
-        splits.train.name,
-        len(ids),
-        sum(report.unchanged for report in reports),
-        measured,
-        picture,
-        perf_counter() - start,
-    )
+            _draw(catalogue, queries, [known[source] for source in queries.sources], picture)
+    return Demo(whole.name, len(whole), report.unchanged, measured, picture, perf_counter() - start)
 
 
 def _data(stage: Stage, say: Callable[[str], None], data_dir: Path | None) -> Splits:
@@ -93,45 +85,22 @@ def _catalogue(name: str, encoder: Encoder) -> LocalCatalogue:
     return catalogue
 
 
-def _draw(
-    catalogue: LocalCatalogue,
-    splits: Splits,
-    vectors: npt.NDArray[np.float32],
-    rows: dict[str, int],
-    ids: npt.NDArray[np.int64],
-    picture: Path,
-    seed: int,
-) -> None:
-    """One test item of each class with its look-alikes among all the others."""
-    names = splits.test.class_names["en"]
-    queries = one_of_each(splits.test, seed)
-    query_rows = [rows[splits.test.sources[query]] for query in queries]
-    images = {
-        source: image
-        for part in (splits.train, splits.test)
-        for source, image in zip(part.sources, part.images, strict=True)
-    }
-    drawn = []
-    for query, row, matches in zip(
-        queries, query_rows, catalogue.search(vectors[query_rows], NEIGHBOURS + 1), strict=True
-    ):
-        label = names[splits.test.labels[query]]
-        others = [match for match in matches if match.id != ids[row]][:NEIGHBOURS]
-        tiles = [
-            Tile(
-                images[match.source],
-                f"{match.label}\n{match.score:.3f}",
-                plots.RIGHT if match.label == label else plots.WRONG,
-            )
-            for match in others
-        ]
-        drawn.append((Tile(splits.test.images[query], f"query: {label}"), tiles))
-    plots.neighbours(
-        drawn,
-        picture,
-        f"A {splits.test.name} test item of each class and its look-alikes among all {len(ids):,}; below each, class"
-        " and cosine similarity",
-    )
+def _draw(catalogue: LocalCatalogue, queries: Dataset, items: list[tuple[int, Vectors]], picture: Path) -> None:
+    """Each query with its look-alikes among all the others. items: the queries' ids and vectors (d,)."""
+    names = queries.class_names["en"]
+    found = catalogue.search(np.stack([vector for _, vector in items]), NEIGHBOURS + 1)
+    rows = []
+    for image, label, (id, _), matches in zip(queries.images, queries.labels, items, found, strict=True):
+        others = [match for match in matches if match.id != id][:NEIGHBOURS]
+        tiles = [_tile(catalogue, match, names[label]) for match in others]
+        rows.append((Tile(image, f"query: {names[label]}"), tiles))
+    title = f"A {queries.name} test item of each class and its look-alikes among all {catalogue.info().items:,}"
+    plots.neighbours(rows, picture, f"{title}; below each, class and cosine similarity")
+
+
+def _tile(catalogue: LocalCatalogue, match: Match, wanted: str) -> Tile:
+    colour = plots.RIGHT if match.label == wanted else plots.WRONG
+    return Tile(images.read(catalogue.item(match.id).thumbnail), f"{match.label}\n{match.score:.3f}", colour)
 
 
 def one_of_each(dataset: Dataset, seed: int) -> list[int]:

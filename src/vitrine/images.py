@@ -41,13 +41,13 @@ def read(picture: Picture) -> Pixels:
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    if isinstance(picture, Image.Image):
-        return _from_pil(picture, "The picture")
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
     content = _content(Path(picture)) if isinstance(picture, str | Path) else picture
-    if not content:
+    if content == b"":
         raise ImageError(f"{name} is empty (0 bytes); give a picture.")
     try:
+        if isinstance(content, Image.Image):
+            return _from_pil(content, name)
         with Image.open(io.BytesIO(content)) as opened:
             return _from_pil(opened, name)
     except UnidentifiedImageError as error:
@@ -121,6 +121,19 @@ def grey(image: Pixels) -> Pixels:
 def to_pil(image: Pixels) -> Image.Image:
     """(h, w, 1 or 3) uint8 as a PIL image."""
     return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+
+
+def resize(batch: Pixels, spec: ImageSpec) -> Pixels:
+    """Images (n, h, w, c) at the size and channels of `spec`, bilinear, with nothing else changed."""
+    if batch.shape[3] != spec.channels:
+        batch = batch.repeat(3, axis=3) if spec.channels == 3 else np.stack([grey(image) for image in batch])
+    if batch.shape[1:3] == (spec.height, spec.width):
+        return batch
+    resized = np.empty((len(batch), *spec.shape), np.uint8)
+    for place, image in zip(resized, batch, strict=True):
+        small = to_pil(image).resize((spec.width, spec.height), Image.Resampling.BILINEAR)
+        place[:] = np.asarray(small).reshape(spec.shape)
+    return resized
 
 
 def thumbnail(image: Pixels, side: int = 96) -> bytes:

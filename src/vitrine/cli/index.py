@@ -11,7 +11,7 @@ from vitrine.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from vitrine.catalogue import Info
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.encoder import Encoder
 
 app = typer.Typer(no_args_is_help=True, help="Make catalogues of pictures, add and remove.")
 
@@ -37,35 +37,28 @@ def add(
     Example: vitrine index add ~/shop/pictures --catalogue shop
     """
     from vitrine import indexing
-    from vitrine.datasets import by_name
+    from vitrine.catalogue import local
+    from vitrine.datasets import by_name, image_folder
 
     name = catalogue or re.sub(r"[^A-Za-z0-9_-]+", "-", Path(what).resolve().name).strip("-")
-    known = what in by_name.NAMES
-    if not known and not Path(what).is_dir():
+    encoder = _encoder(name, model)
+    # what cannot be added makes no catalogue
+    if what in by_name.NAMES:
+        with output.stage(f"Load {what}") as progress:
+            dataset = by_name.load(what, data_dir, encoder.card.image, progress).splits.whole()
+    elif Path(what).is_dir():
+        image_folder.pictures(Path(what))
+    else:
         raise DataError(
             f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder of"
             " pictures."
         )
-    if not known:
-        from vitrine.datasets import image_folder
-
-        image_folder.pictures(Path(what))  # a folder without pictures makes no catalogue
-    loaded = by_name.load(what, data_dir) if known else None
-    report = indexing.Report()
-    with _opened(name, model) as opened:
-        encoder = opened.encoder()
-        if loaded is not None:
-            for part in (loaded.splits.train, loaded.splits.test):
-                with output.stage(f"Add {len(part):,} images of {what}") as progress:
-                    one = indexing.add_dataset(opened, encoder, part, progress)
-                report.added, report.replaced, report.unchanged = (
-                    report.added + one.added,
-                    report.replaced + one.replaced,
-                    report.unchanged + one.unchanged,
-                )
+    opened = local.LocalCatalogue.open(name) if name in local.names() else local.LocalCatalogue.create(name, encoder)
+    with opened, output.stage(f"Add {what} to {name}") as progress:
+        if what in by_name.NAMES:
+            report = indexing.add_dataset(opened, encoder, dataset, progress)
         else:
-            with output.stage(f"Add the pictures in {what}") as progress:
-                report = indexing.add_folder(opened, encoder, Path(what), progress)
+            report = indexing.add_folder(opened, encoder, Path(what), progress)
         opened.save_index()
         items = opened.info().items
     if as_json:
@@ -89,19 +82,19 @@ def add(
         raise DataError(f"None of the {len(report.unreadable)} pictures in {what} could be read; nothing was added.")
 
 
-def _opened(name: str, model: str | None) -> "LocalCatalogue":
-    """The catalogue of that name, made if it is not there. A model that is named must be its own."""
+def _encoder(name: str, model: str | None) -> "Encoder":
+    """The catalogue's own model, or the one that a new catalogue will have. A model that is named must be its own."""
     from vitrine.catalogue import local
     from vitrine.encoder import Encoder
 
+    local.folder(name)  # refuses what is no name before a model is loaded
     if name not in local.names():
-        local.folder(name)  # refuses what is no name before a model is loaded
-        return local.LocalCatalogue.create(name, Encoder.load(model or "default"))
-    opened = local.LocalCatalogue.open(name)
-    if model is not None:
-        card = Encoder.load(model).card
-        opened.check_model(card.identity, card.name)
-    return opened
+        return Encoder.load(model or "default")
+    with local.LocalCatalogue.open(name) as opened:
+        if model is not None:
+            card = Encoder.load(model).card
+            opened.check_model(card.identity, card.name)
+        return opened.encoder()
 
 
 @app.command("list")

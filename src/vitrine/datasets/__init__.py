@@ -90,6 +90,15 @@ class Splits:
     train: Dataset
     test: Dataset
 
+    def whole(self) -> Dataset:
+        """Both parts as one data set, the training part first."""
+        return replace(
+            self.train,
+            images=np.concatenate([self.train.images, self.test.images]),
+            labels=np.concatenate([self.train.labels, self.test.labels]),
+            sources=self.train.sources + self.test.sources,
+        )
+
 
 class Progress(Protocol):
     """How a library call tells of its progress; the command line draws a bar of it."""

@@ -1,10 +1,11 @@
 """A data set by the word that a user gives for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from vitrine import images
 from vitrine.datasets import Progress, Splits, drawn_garments, fashion_mnist, image_folder, silent
 from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
 from vitrine.errors import DataError
@@ -24,13 +25,19 @@ class Loaded:
 def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent) -> Loaded:
     """The data set called "fashion-mnist" or "drawn", or the folder at that path, which has a training part only.
 
-    spec: the look that pictures of a folder are brought to. Raises DataError, StorageError.
+    spec: the size and channels that images are brought to; those of a folder take the whole photo path.
+    Raises DataError, StorageError.
     """
     if name == "fashion-mnist":
-        return Loaded(fashion_mnist.load(data_dir, progress), [])
+        return Loaded(_sized(fashion_mnist.load(data_dir, progress), spec), [])
     if name == "drawn":
-        return Loaded(drawn_garments.load(), [])
+        return Loaded(_sized(drawn_garments.load(), spec), [])
     if not Path(name).is_dir():
         raise DataError(f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures.")
     folder = image_folder.load(Path(name), spec, progress)
     return Loaded(Splits(folder.dataset, folder.dataset[np.empty(0, np.intp)]), folder.unreadable)
+
+
+def _sized(splits: Splits, spec: ImageSpec) -> Splits:
+    train, test = (replace(part, images=images.resize(part.images, spec)) for part in (splits.train, splits.test))
+    return Splits(train, test)

@@ -126,7 +126,7 @@ def train(
             round(seconds, 3),
             round(len(images) / seconds, 1),
         )
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) or not math.isfinite(validation_loss):
             raise InputError(
                 f"The loss became {loss} in epoch {epoch}; train with a smaller optimiser.learning_rate (now"
                 f" {recipe.optimiser.learning_rate:g})."
