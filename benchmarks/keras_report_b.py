@@ -34,9 +34,10 @@ def main() -> None:
         ]
     )
     model.compile(loss="categorical_crossentropy", optimizer="SGD", metrics=["accuracy"])
-    began = time.perf_counter()
-    model.fit(x, y, batch_size=200, epochs=epochs, validation_split=0.2, verbose=0)
-    epoch = (time.perf_counter() - began) / epochs
+    ends: list[float] = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
+    model.fit(x, y, batch_size=200, epochs=epochs, validation_split=0.2, verbose=0, callbacks=[watch])
+    epoch = (ends[-1] - ends[0]) / (epochs - 1)  # training and validation; the first, with its tracing, is not counted
     accuracy = float(model.evaluate(xt, yt, verbose=0)[1])
     print(json.dumps({"accuracy": accuracy, "epoch_seconds": epoch, "seconds": time.perf_counter() - start}))
 

@@ -27,16 +27,18 @@ from vitrine.training import loop, recipe
 
 
 def with_vitrine(splits: Splits, epochs: int, seed: int, place: Path) -> dict[str, float]:
-    """Test accuracy, seconds of the training loop, seconds of everything."""
-    start = time.perf_counter()
+    """Test accuracy, seconds an epoch (training, validation, checkpoint; without the first), seconds of everything."""
+    ends: list[float] = []
+    watch = loop.Watch(epoch=lambda line: ends.append(time.perf_counter()))
     overrides = {"epochs": str(epochs), "seed": str(seed)}
-    result = loop.train(recipe.load("report-b-mlp", overrides), splits.train, place / f"seed-{seed}")
+    start = time.perf_counter()
+    result = loop.train(recipe.load("report-b-mlp", overrides), splits.train, place / f"seed-{seed}", watch=watch)
     seconds = time.perf_counter() - start
     logits = Encoder.load(result.model).run(splits.test.images).logits
     accuracy = float((logits.argmax(axis=1) == splits.test.labels).mean())
     return {
         "accuracy": accuracy,
-        "epoch_seconds": sum(line.seconds for line in result.history) / epochs,
+        "epoch_seconds": (ends[-1] - ends[0]) / (epochs - 1),
         "seconds": seconds,
     }
 

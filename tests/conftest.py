@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pictures import Cli
 from vitrine.cli import main
@@ -69,3 +71,14 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return code, written.out, written.err
 
     return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A boot in colour on white, as a shop would show it."""
+    drawing = drawn_garments.draw(9, 3, size=300)
+    colour = 255 - drawing * np.array([0.4, 0.7, 0.9])
+    path = tmp_path / "photos" / "boot.jpg"
+    path.parent.mkdir()
+    Image.fromarray(np.pad(colour.astype(np.uint8), ((80, 80), (40, 40), (0, 0)), constant_values=255)).save(path)
+    return path

@@ -3,9 +3,11 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
+from vitrine import modelfile
 from vitrine.catalogue import Item, local
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
@@ -101,7 +103,7 @@ def test_all_or_none_are_added(catalogue: LocalCatalogue) -> None:
     assert catalogue.add([good]) == [1]
 
 
-@pytest.mark.parametrize("harm", ["missing", "truncated", "empty", "of another size"])
+@pytest.mark.parametrize("harm", ["missing", "truncated", "empty", "of another size", "of another collection"])
 def test_a_damaged_index_is_rebuilt_from_the_truth(catalogue: LocalCatalogue, harm: str) -> None:
     there = items(40, 128)
     catalogue.add(there)
@@ -114,9 +116,9 @@ def test_a_damaged_index_is_rebuilt_from_the_truth(catalogue: LocalCatalogue, ha
         file.write_bytes(file.read_bytes()[:900])
     elif harm == "empty":
         file.write_bytes(b"")
+    elif harm == "of another collection":
+        faiss.write_index(faiss.IndexIDMap(faiss.IndexFlatIP(128)), str(file))
     else:
-        import faiss
-
         faiss.write_index(faiss.IndexIDMap(faiss.IndexFlatIP(7)), str(file))
     with LocalCatalogue.open("shop") as opened:
         assert opened.search(there[0].vector[None], 5) == before
@@ -164,12 +166,41 @@ def test_create_open_delete_and_their_refusals(catalogue: LocalCatalogue, encode
         LocalCatalogue.create("shop", encoder)
     with pytest.raises(CatalogueError, match=r"There is no catalogue 'other' \(there are shop\)"):
         LocalCatalogue.open("other")
-    for name in ("", "../up", "a/b", ".hidden", "x" * 101, "-k"):
+    for name in ("", "../up", "a/b", ".hidden", "x" * 61, "-k"):
         with pytest.raises(InputError, match="cannot name a catalogue"):
             LocalCatalogue.open(name)
     catalogue.close()
     local.delete("shop")
     assert local.names() == []
+
+
+def test_nothing_of_a_deleted_catalogue_comes_back(catalogue: LocalCatalogue, encoder: Encoder) -> None:
+    catalogue.add(items(5, 128))
+    catalogue.save_index()
+    catalogue.close()
+    local.delete("shop")
+    assert list(local.folder("shop").parent.iterdir()) == []
+    with LocalCatalogue.create("shop", encoder) as anew:
+        there = items(5, 128, seed=9)
+        anew.add(there)
+        assert anew.search(there[3].vector[None], 1)[0][0].source == "s3"
+
+
+def test_a_failed_creation_leaves_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with pytest.raises(StorageError, match="the disk is full"):
+        LocalCatalogue.create("shop", encoder)
+    assert list(local.folder("shop").parent.iterdir()) == []
+
+
+def test_a_copy_of_another_model_is_refused(catalogue: LocalCatalogue, encoder: Encoder) -> None:
+    card = replace(encoder.card, identity="0" * 32)
+    modelfile.write(local.folder("shop") / "model.onnx", encoder.content, card)
+    with pytest.raises(CatalogueError, match="was made by the model"):
+        catalogue.encoder()
 
 
 def test_other_newer_and_damaged_files_are_one_sentence(catalogue: LocalCatalogue) -> None:

@@ -3,12 +3,13 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,16 +18,6 @@ from vitrine import images, storage
 from vitrine.catalogue import local
 from vitrine.datasets import Splits, drawn_garments
 from vitrine.training import recipe as recipes
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A boot in colour on white, as a shop would show it."""
-    drawing = drawn_garments.draw(9, 3, size=300)
-    colour = 255 - drawing * np.array([0.4, 0.7, 0.9])
-    path = tmp_path / "boot.jpg"
-    Image.fromarray(np.pad(colour.astype(np.uint8), ((80, 80), (40, 40), (0, 0)), constant_values=255)).save(path)
-    return path
 
 
 @pytest.fixture
@@ -296,12 +287,74 @@ def test_wrong_input_is_one_sentence(cli: Cli, arguments: list[str], says: str) 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["search", "x", "-k", "0"], ["classify"], ["classify", "x", "--lang", "fr"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["search", "x", "-k", "0"],
+        ["search", "--id", "9" * 30],
+        ["index", "remove", "x", "9" * 30],
+        ["classify"],
+        ["classify", "x", "--lang", "fr"],
+    ],
 )
 def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str]) -> None:
     code, _, err = cli(*arguments)
     assert code == 2
     assert "Traceback" not in err
+
+
+def test_names_that_no_catalogue_had_before(cli: Cli, drawn: Splits, tmp_path: Path) -> None:
+    """A Ukrainian folder; the same folder by another path; a folder called like a data set; odd class names."""
+    photos = tmp_path / "мої фото"
+    save_folder(drawn.test[:4], photos)
+    (photos / "Dress").rename(photos / "[red] $x_1$ dress")
+    assert json.loads(cli("index", "add", photos, "--json")[1])["catalogue"] == "мої-фото"
+    again = json.loads(cli("index", "add", tmp_path / "here" / ".." / "мої фото", "--json")[1])
+    assert (again["added"], again["unchanged"]) == (0, 4)
+    assert "[red] $x_1$ dress" in cli("data", "show", photos)[1]
+    assert cli("search", "--id", 1, "--catalogue", "мої-фото", "--out", "found.png")[0] == 0
+    save_folder(drawn.test[:1], tmp_path / "drawn")
+    code, _, err = cli("index", "add", tmp_path / "drawn")
+    assert code == 2
+    assert "called like the data set" in err
+
+
+def test_only_unreadable_pictures_make_no_catalogue(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_text("text")
+    code, _, err = cli("index", "add", tmp_path / "bad")
+    assert code == 2
+    assert "nothing was added" in err
+    assert local.names() == []
+
+
+def test_one_bad_path_among_good_ones(cli: Cli, photo: Path) -> None:
+    code, out, err = cli("classify", "", "missing.jpg", Path(), photo, "/dev/null", "--json")
+    assert code == 2
+    assert [json.loads(line)["source"] for line in out.splitlines()] == [str(photo)]
+    assert len(err.strip().splitlines()) == 4
+
+
+def test_a_damaged_catalogue_is_named_and_can_be_removed(cli: Cli, shop: Path) -> None:
+    storage.write_text(local.folder("bad") / "catalogue.sqlite", "no database" * 100)
+    code, out, err = cli("index", "list")
+    assert (code, one_sentence(err)) == (2, True)
+    assert "shop" in out
+    assert cli("index", "remove", "bad", "--all")[0] == 0
+    assert local.names() == ["shop"]
+    assert cli("index", "remove", "bad", "--all")[0] == 2
+
+
+def test_a_place_that_may_not_be_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    for arguments in (["classify", "x.jpg"], ["search", "x.jpg"], ["index", "info", "x"]):
+        code, _, err = cli(*arguments)
+        assert code == 2
+        assert one_sentence(err)
+        assert "Permission denied" in err
 
 
 def test_a_home_that_cannot_be_written(cli: Cli, drawn: Splits, tmp_path: Path, home: Path) -> None:
@@ -324,11 +377,15 @@ def test_a_full_disk_while_drawing(cli: Cli, photo: Path, monkeypatch: pytest.Mo
     assert list(Path().iterdir()) == []
 
 
-def test_training_without_torch_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    code, _, err = cli("train", "compact")
-    assert code == 2
-    assert "pip install 'vitrine[train]'" in err
+def test_training_without_torch_says_what_to_install() -> None:
+    script = (
+        "import sys\nsys.modules['torch'] = None\nsys.argv = ['vitrine', 'train', 'compact']\n"
+        "import vitrine.cli\nvitrine.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'vitrine[train]'" in done.stderr
+    assert one_sentence(done.stderr)
 
 
 # --- train
@@ -373,13 +430,25 @@ def test_train_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from vitrine.training import loop
 
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    whole = loop._train_epoch
+
+    def stop(*arguments: Any) -> tuple[float, float]:
+        if arguments[3] == stopped_in:
+            raise KeyboardInterrupt
+        return whole(*arguments)
 
     monkeypatch.setattr(loop, "_train_epoch", stop)
-    code, _, err = cli("train", "compact", "--data.name", "drawn", "--limit", "100")
+    arguments = ["train", "report-b-mlp", "--data.name", "drawn", "--epochs", "3", "--out", "a run"]
+    stopped_in = 1
+    code, _, err = cli(*arguments)
+    assert (code, "nothing was kept" in err) == (130, True)
+    stopped_in = 2
+    code, _, err = cli(*arguments)
     assert code == 130
-    assert "--resume" in err
+    again = shlex.split(err.strip().splitlines()[-1].split("with: vitrine ")[1])
+    assert again == [*arguments, "--resume"]
+    stopped_in = 0
+    assert cli(*again)[0] == 0
 
 
 def test_recipes_are_named_in_the_help(cli: Cli) -> None:

@@ -9,7 +9,6 @@ from pictures import Cli, one_sentence
 from vitrine import images
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import drawn_garments, fashion_mnist
-from vitrine.encoder import Encoder
 from vitrine.errors import DownloadError
 
 
@@ -40,21 +39,25 @@ def test_without_data_it_goes_on_with_drawn_garments(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_catalogue_of_another_model_is_made_anew_only_if_it_holds_nothing_else(cli: Cli, encoder: Encoder) -> None:
+def test_a_catalogue_of_another_model_is_left_alone(cli: Cli) -> None:
     assert cli("demo")[0] == 0
     with LocalCatalogue.open("drawn") as catalogue:
         catalogue._connection.execute("UPDATE meta SET value = 'other' WHERE key = 'identity'")
-    code, out, _ = cli("demo")
-    assert code == 0
-    assert "were there" not in out
-    with LocalCatalogue.open("drawn") as catalogue:
-        catalogue._connection.execute("UPDATE meta SET value = 'other' WHERE key = 'identity'")
-        catalogue._connection.execute("UPDATE items SET source = 'my own' WHERE id = 1")
     code, _, err = cli("demo")
     assert code == 2
     assert one_sentence(err)
+    assert "vitrine index remove drawn --all" in err
     with LocalCatalogue.open("drawn") as catalogue:
         assert catalogue.info().items == 160
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_catalogue_with_pictures_of_ones_own(cli: Cli, photo: Path) -> None:
+    assert cli("demo")[0] == 0
+    assert cli("index", "add", photo.parent, "--catalogue", "drawn")[0] == 0
+    code, out, _ = cli("demo", "--json")
+    assert code == 0
+    assert json.loads(out)["items"] == 160
 
 
 def test_damaged_data_is_an_error_and_not_an_occasion_for_drawings(cli: Cli, tmp_path: Path) -> None:

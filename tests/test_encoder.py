@@ -1,6 +1,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def test_images_of_another_look_are_refused(shape: tuple[int, ...], encoder: Enc
         encoder.run(np.zeros(shape, np.uint8))
     with pytest.raises(InputError, match="float32"):
         encoder.run(np.zeros((1, 28, 28, 1), np.float32))
+
+
+@pytest.mark.parametrize("change", [{"embedding": 64}, {"classes": {"en": ("a", "b")}}])
+def test_a_card_that_its_graph_contradicts_is_refused(change: dict[str, Any], encoder: Encoder, tmp_path: Path) -> None:
+    modelfile.write(tmp_path / "odd.onnx", encoder.content, replace(encoder.card, **change))
+    with pytest.raises(ModelFileError, match="disagree on"):
+        Encoder.load(tmp_path / "odd.onnx")
 
 
 def test_a_graph_that_onnx_runtime_refuses_is_one_sentence(encoder: Encoder, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_bad_pictures_are_one_sentence(content: bytes, says: str, tmp_path: Path
 def test_missing_files_folders_and_arrays_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="There is no file"):
         images.read(tmp_path / "missing.png")
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match="is not a file"):
         images.read(tmp_path)
     for array in (np.zeros((5, 5), np.float32), np.zeros((5, 5, 4), np.uint8), np.zeros((0, 5), np.uint8)):
         with pytest.raises(ImageError, match="An array as picture"):
@@ -175,6 +175,20 @@ def test_resize_changes_size_and_channels_only(drawn: Splits) -> None:
     assert abs(float(wide.mean()) - float(batch.mean())) < 2
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_cost_the_picture() -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\xff\xff\xff"
+    content = written(Image.new("L", (40, 30), 90), "JPEG", exif=exif)
+    assert images.read(content).shape == (30, 40, 1)
+
+
+def test_other_formats_and_devices_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="allowed are JPEG"):
+        images.read(written(Image.new("RGB", (8, 8)), "PPM"))
+    with pytest.raises(ImageError, match="is not a file"):
+        images.read("/dev/zero")
+
+
 def test_a_truncated_picture_that_pillow_opened_is_one_sentence() -> None:
     half = written(Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)), "JPEG")[
         :3000
@@ -190,12 +204,13 @@ def test_thumbnails_are_small_and_open() -> None:
         assert len(content) < 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("light", [True, False])
 def test_product_shots_made_of_real_items_are_recognised(light: bool, real_splits: Splits, encoder: Encoder) -> None:
-    """300 test items as 600x800 JPEGs; `benchmarks/photo_round_trip.py` measures 2,000."""
-    part = real_splits.test[:300]
+    """2,000 test items as 600x800 JPEGs come back within one point."""
+    part = real_splits.test[:2000]
     seen = encoder.prepare([shop_photo(image, light) for image in part.images])
     plain = (encoder.run(part.images).logits.argmax(axis=1) == part.labels).mean()
     photo = (encoder.run(seen).logits.argmax(axis=1) == part.labels).mean()
     assert plain > 0.9
-    assert photo >= plain - 0.03
+    assert photo >= plain - 0.01

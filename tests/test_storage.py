@@ -1,6 +1,5 @@
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -66,10 +65,10 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_is_one_sentence(
     code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(StorageError, match=says):
         storage.write_text(tmp_path / "file", "text")
 

@@ -46,12 +46,12 @@ def run(out: Path, stage: Stage, say: Callable[[str], None], data_dir: Path | No
     encoder = Encoder.load("default")
     with _catalogue(splits.train.name, encoder) as catalogue:
         whole = splits.whole()
-        with stage(f"Put {len(whole):,} images into the catalogue") as progress:
+        with stage(f"Put {len(whole):,} {whole.name} images into the catalogue") as progress:
             report = indexing.add_dataset(catalogue, encoder, whole, progress)
         ids, vectors, sources = catalogue.vectors()
         known = {source: (int(id), vector) for id, vector, source in zip(ids, vectors, sources, strict=True)}
         gallery = np.stack([known[source][1] for source in splits.train.sources])  # (train, d)
-        with stage(f"Classify {len(splits.test):,} test images, find their look-alikes") as progress:
+        with stage(f"Classify {len(splits.test):,} {whole.name} test images, find their look-alikes") as progress:
             measured = evaluation.query_gallery(encoder, splits.test, gallery, splits.train.labels, progress)
         queries = splits.test[np.array(one_of_each(splits.test, seed))]
         picture = out / "neighbours.png"
@@ -71,16 +71,10 @@ def _data(stage: Stage, say: Callable[[str], None], data_dir: Path | None) -> Sp
 
 
 def _catalogue(name: str, encoder: Encoder) -> LocalCatalogue:
-    """The demo's catalogue; one that an older model made, and that holds nothing but the demo's items, is made anew."""
+    """The demo's catalogue, made if it is not there. Raises CatalogueError when another model made it."""
     if name not in local.names():
         return LocalCatalogue.create(name, encoder)
     catalogue = LocalCatalogue.open(name)
-    if catalogue.info().identity != encoder.card.identity and all(
-        source.startswith(f"{name}/") for source in catalogue.contents()
-    ):
-        catalogue.close()
-        local.delete(name)
-        return LocalCatalogue.create(name, encoder)
     catalogue.check_model(encoder.card.identity, encoder.card.name)
     return catalogue
 
@@ -89,7 +83,7 @@ def _draw(catalogue: LocalCatalogue, queries: Dataset, items: list[tuple[int, Ve
     """Each query with its look-alikes among all the others. items: the queries' ids and vectors (d,)."""
     names = queries.class_names["en"]
     found = catalogue.search(np.stack([vector for _, vector in items]), NEIGHBOURS + 1)
-    rows = []
+    rows: list[tuple[Tile | None, list[Tile]]] = []
     for image, label, (id, _), matches in zip(queries.images, queries.labels, items, found, strict=True):
         others = [match for match in matches if match.id != id][:NEIGHBOURS]
         tiles = [_tile(catalogue, match, names[label]) for match in others]

@@ -69,13 +69,18 @@ class Encoder:
                 f"ONNX Runtime cannot run the model {card.name} ({str(error).splitlines()[0]}); make it anew with"
                 " `vitrine train`."
             ) from error
-        inputs = [value.name for value in session.get_inputs()]
-        outputs = [value.name for value in session.get_outputs()]
-        if inputs != [modelfile.INPUT] or not set(modelfile.OUTPUTS) <= set(outputs):
-            raise ModelFileError(
-                f"The model {card.name} has inputs {inputs} and outputs {outputs}; needed are {modelfile.INPUT!r} and"
-                f" {', '.join(modelfile.OUTPUTS)}."
-            )
+        found = {value.name: (value.type, value.shape[1:]) for value in (*session.get_inputs(), *session.get_outputs())}
+        wanted = {
+            modelfile.INPUT: ("tensor(uint8)", list(card.image.shape)),
+            modelfile.OUTPUTS[0]: ("tensor(float)", [len(card.classes["en"])]),
+            modelfile.OUTPUTS[1]: ("tensor(float)", [card.embedding]),
+        }
+        for name, shape in wanted.items():
+            if found.get(name) != shape:
+                raise ModelFileError(
+                    f"Card and graph of the model {card.name} disagree on {name}: {shape} and {found.get(name)};"
+                    " make it anew with `vitrine train`."
+                )
         return cls(card, content, session)
 
     def run(self, batch: npt.NDArray[np.uint8], progress: Progress = silent) -> Outputs:

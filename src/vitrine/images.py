@@ -8,6 +8,8 @@ differs was measured (docs/decisions/0003-photo-path.md): soft edges are cut hig
 
 import io
 import math
+import stat
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ Picture = str | Path | bytes | Image.Image | npt.NDArray[Any]
 MAX_PIXELS = 89_478_485  # Pillow's own line for a decompression bomb: a quarter of a GiB of RGB
 MAX_BYTES = 200 * 2**20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG takes MPO, too
 
 TRIM = 0.05  # of the full range: how far a pixel may be from the corners' colour and still count as ground
 _EDGE_REACH, _EDGE_HEIGHT = 0.5, 0.7  # see `_trim`
@@ -32,23 +35,24 @@ _SKIP = 5  # the picture is shrunk to so many times the wanted size, then rows a
 _DRAFT_SIDE = 512  # a JPEG may be decoded at a reduced scale, but not below this
 
 
-def read(picture: Picture) -> Pixels:
+def read(picture: Picture, name: str | None = None) -> Pixels:
     """The picture as (h, w, 1) grey or (h, w, 3) RGB, uint8: first frame, EXIF orientation applied, alpha laid on
     white.
 
+    name: what to call it in an error; a path is called by itself.
     Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, never below 512 pixels a side.
     Raises ImageError: missing, empty, not a picture, damaged, over 89 million pixels or 200 MiB.
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    name = str(picture) if isinstance(picture, str | Path) else "The picture"
-    content = _content(Path(picture)) if isinstance(picture, str | Path) else picture
-    if content == b"":
+    name = name or (str(picture) if isinstance(picture, str | Path) else "The picture")
+    given = content(Path(picture)) if isinstance(picture, str | Path) else picture
+    if given == b"":
         raise ImageError(f"{name} is empty (0 bytes); give a picture.")
     try:
-        if isinstance(content, Image.Image):
-            return _from_pil(content, name)
-        with Image.open(io.BytesIO(content)) as opened:
+        if isinstance(given, Image.Image):
+            return _from_pil(given, name)
+        with Image.open(io.BytesIO(given), formats=_FORMATS) as opened:
             return _from_pil(opened, name)
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -58,19 +62,25 @@ def read(picture: Picture) -> Pixels:
         raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller.") from error
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory than there is; make it smaller.") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-    ) as error:
-        # Pillow's decoders raise all of these on damaged files
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise ImageError(f"{name} is damaged ({error}); save it again.") from error
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a picture file. Raises ImageError: missing, no regular file, unreadable, over MAX_BYTES."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{path} is not a file; name a picture.")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{path} has {status.st_size:,} bytes; allowed are {MAX_BYTES:,}. Make it smaller.")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no file {path}; name a picture or a folder of pictures.") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
 
 
 def prepare(image: Pixels, spec: ImageSpec) -> Pixels:
@@ -148,18 +158,6 @@ def thumbnail(image: Pixels, side: int = 96) -> bytes:
     return written.getvalue()
 
 
-def _content(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(f"{path} has {size:,} bytes; allowed are {MAX_BYTES:,}. Make it smaller.")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(f"There is no file {path}; name a picture or a folder of pictures.") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
-
-
 def _from_array(array: npt.NDArray[Any]) -> Pixels:
     image = array[..., None] if array.ndim == 2 else array
     if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8 or not image.size:
@@ -176,7 +174,10 @@ def _from_pil(image: Image.Image, name: str) -> Pixels:
             f"{name} has {image.width}x{image.height} pixels; allowed are {MAX_PIXELS:,}. Make it smaller."
         )
     image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG only; None keeps the mode
-    upright = ImageOps.exif_transpose(image)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (struct.error, SyntaxError, ValueError, TypeError, KeyError):  # damaged EXIF: the picture itself may be well
+        upright = image
     return _eight_bit(upright)
 
 

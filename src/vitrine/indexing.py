@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vitrine import images
 from vitrine.catalogue import Catalogue, Item
 from vitrine.datasets import UNLABELLED, Dataset, Progress, silent
-from vitrine.datasets.image_folder import Unreadable, class_of, pictures
+from vitrine.datasets.image_folder import Unreadable, class_of, scan
 from vitrine.encoder import Encoder
 from vitrine.errors import ImageError
 from vitrine.spec import ImageSpec
@@ -67,9 +67,9 @@ def add_folder(catalogue: Catalogue, encoder: Encoder, folder: Path, progress: P
 
     Raises DataError when there is no folder or it holds no pictures; what the catalogue raises.
     """
-    files = pictures(folder)
+    files, refused = scan(folder)
     there = catalogue.contents()
-    report = Report()
+    report = Report(unreadable=refused)
     batches = [files[first : first + BATCH] for first in range(0, len(files), BATCH)]
     done = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -99,7 +99,7 @@ class _Decoded:
 
 
 def _source(file: Path) -> str:
-    return str(file.absolute())
+    return os.path.abspath(file)
 
 
 def _submit(
@@ -112,15 +112,14 @@ def _decode(file: Path, known: str | None, spec: ImageSpec) -> _Decoded | str:
     """The picture, or why it cannot be taken. known: the content that the catalogue has for it."""
     try:
         _source(file).encode()
-        content = hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+        written = images.content(file)
+        content = hashlib.sha256(written).hexdigest()[:32]
         if content == known:
             return _Decoded(content, None, b"")
-        image = images.read(file)
+        image = images.read(written, str(file))
         return _Decoded(content, images.prepare(image, spec), images.thumbnail(image))
     except ImageError as error:
         return str(error)
-    except OSError as error:
-        return f"{file} cannot be read ({error.strerror})."
     except UnicodeEncodeError:
         return f"{_source(file).encode(errors='replace').decode()} has a name that is not valid UTF-8; rename it."
 

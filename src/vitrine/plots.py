@@ -36,13 +36,13 @@ def grid(tiles: Sequence[Tile], path: Path, columns: int, title: str = "") -> No
     _draw(rows, columns, path, title)
 
 
-def neighbours(rows: Sequence[tuple[Tile, Sequence[Tile]]], path: Path, title: str = "") -> None:
-    """A row per query: the query, set apart, then its matches. Raises StorageError."""
+def neighbours(rows: Sequence[tuple[Tile | None, Sequence[Tile]]], path: Path, title: str = "") -> None:
+    """A row per query: the query, set apart, then its matches; no query where a row goes on. Raises StorageError."""
     columns = 1 + max((len(matches) for _, matches in rows), default=0)
     _draw([[query, *matches] for query, matches in rows], columns, path, title, apart=True)
 
 
-def _draw(rows: Sequence[Sequence[Tile]], columns: int, path: Path, title: str, apart: bool = False) -> None:
+def _draw(rows: Sequence[Sequence[Tile | None]], columns: int, path: Path, title: str, apart: bool = False) -> None:
     side, gap, head = 1.1, 0.42, 0.5 if title else 0.1  # inches
     figure = Figure(
         figsize=(columns * (side + 0.12) + (0.25 if apart else 0) + 0.2, len(rows) * (side + gap) + head), dpi=120
@@ -50,11 +50,14 @@ def _draw(rows: Sequence[Sequence[Tile]], columns: int, path: Path, title: str, 
     width, height = figure.get_size_inches()
     for r, row in enumerate(rows):
         for c, tile in enumerate(row):
+            if tile is None:
+                continue
             left = 0.16 + c * (side + 0.12) + (0.25 if apart and c else 0)
             bottom = height - head - (r + 1) * (side + gap) + gap
             _tile(figure.add_axes((left / width, bottom / height, side / width, side / height)), tile)
     if title:
-        figure.text(0.16 / width, 1 - 0.2 / height, title, fontsize=11, fontweight="bold", va="center", color=PLAIN)
+        place = (0.16 / width, 1 - 0.2 / height)
+        figure.text(*place, _shown(title), fontsize=11, fontweight="bold", va="center", color=PLAIN, parse_math=False)
     with storage.writing(path) as part:
         figure.savefig(part, format="png", facecolor="white")
 
@@ -72,4 +75,9 @@ def _tile(axes: Axes, tile: Tile) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color("#bbbbbb")
-    axes.set_xlabel(tile.caption, fontsize=7.5, color=tile.colour, labelpad=3)
+    axes.set_xlabel(_shown(tile.caption), fontsize=7.5, color=tile.colour, labelpad=3, parse_math=False)
+
+
+def _shown(text: str) -> str:
+    """Text as matplotlib can draw it: a name that is not valid UTF-8 has its odd bytes replaced."""
+    return text.encode(errors="replace").decode()

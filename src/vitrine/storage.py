@@ -7,7 +7,7 @@ are used. `VITRINE_DATA` names a folder that holds data sets and is never writte
 import errno
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,17 +70,15 @@ def writing(path: Path) -> Iterator[Path]:
     Raises StorageError when the disk refuses; then and on any other error, Ctrl-C included, nothing is left behind.
     """
     make_folder(path.parent)
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        part.touch(exist_ok=False)
     except OSError as error:
         raise disk_error(error, path) from error
-    os.close(handle)
-    part = Path(name)
     try:
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        part.chmod(0o644)
         part.replace(path)
     except OSError as error:
         raise disk_error(error, path) from error

@@ -11,6 +11,7 @@ import os
 import re
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,17 +48,18 @@ _TIES = 16  # extra neighbours asked of FAISS, so that equal scores at the end o
 
 def folder(name: str) -> Path:
     """Where the catalogue of that name lives. Raises InputError for what is no name."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(r"\w[\w.-]{0,59}", name):
         raise InputError(
-            f"{name!r} cannot name a catalogue; allowed are up to 100 letters, digits, '-', '_' and '.', not '.' or '-'"
-            " first."
+            f"{name!r} cannot name a catalogue (--catalogue); allowed: up to 60 letters, digits, '-', '_' and '.', not"
+            " '.' or '-' first."
         )
     return storage.data_folder() / "catalogues" / name
 
 
 def names() -> list[str]:
     """The catalogues that there are."""
-    return sorted(path.parent.name for path in (storage.data_folder() / "catalogues").glob("*/catalogue.sqlite"))
+    found = (path.parent.name for path in (storage.data_folder() / "catalogues").glob("*/catalogue.sqlite"))
+    return sorted(name for name in found if not name.startswith("."))
 
 
 class LocalCatalogue:
@@ -73,21 +75,28 @@ class LocalCatalogue:
     def create(cls, name: str, encoder: Encoder) -> "LocalCatalogue":
         """A new, empty catalogue for that model's embeddings. Raises CatalogueError when there is one; StorageError."""
         place = folder(name)
-        if (place / "catalogue.sqlite").exists():
-            raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
-        storage.write_bytes(place / "model.onnx", encoder.content)
         facts = {
             "identity": encoder.card.identity,
             "model": encoder.card.name,
             "dimensions": str(encoder.card.embedding),
             "generation": "0",
         }
-        with storage.writing(place / "catalogue.sqlite") as part, _translated(place):
-            connection = sqlite3.connect(part)
-            connection.executescript(_TABLES)
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
-            connection.commit()
-            connection.close()
+        made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))  # takes its name when it is whole
+        try:
+            storage.write_bytes(made / "model.onnx", encoder.content)
+            with _translated(place):
+                connection = sqlite3.connect(made / "catalogue.sqlite")
+                connection.executescript(_TABLES)
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+                connection.commit()
+                connection.close()
+            made.rename(place)
+        except OSError as error:
+            if place.exists():
+                raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.") from error
+            raise storage.disk_error(error, place) from error
+        finally:
+            storage.remove_folder(made)
         return cls.open(name)
 
     @classmethod
@@ -126,8 +135,12 @@ class LocalCatalogue:
         self._connection.close()
 
     def encoder(self) -> Encoder:
-        """The model that made this catalogue. Raises ModelFileError when the copy is missing or damaged."""
-        return Encoder.load(self._place / "model.onnx")
+        """The model that made this catalogue. Raises ModelFileError when the copy is missing or damaged; CatalogueError
+        when it is another.
+        """
+        encoder = Encoder.load(self._place / "model.onnx")
+        self.check_model(encoder.card.identity, encoder.card.name)
+        return encoder
 
     def check_model(self, identity: str, name: str) -> None:
         """Raises CatalogueError when embeddings of that model do not belong here."""
@@ -135,7 +148,7 @@ class LocalCatalogue:
             raise CatalogueError(
                 f"The catalogue {self.name!r} was made by the model {self._meta('model')}"
                 f" ({self._meta('identity')[:8]}) and takes no vectors of {name} ({identity[:8]}); use its own model,"
-                " or add to a new catalogue."
+                f" add to a new catalogue, or delete this one with `vitrine index remove {self.name} --all`."
             )
 
     def add(self, items: Sequence[Item]) -> list[int]:
@@ -218,7 +231,10 @@ class LocalCatalogue:
     def info(self) -> Info:
         with _translated(self._place):
             items, labels = self._connection.execute("SELECT count(*), count(DISTINCT label) FROM items").fetchone()
-        size = sum(path.stat().st_size for path in self._place.iterdir())
+        size = 0
+        for path in self._place.iterdir():
+            with suppress(FileNotFoundError):  # SQLite's own files come and go
+                size += path.stat().st_size
         return Info(
             self.name,
             items,
@@ -244,14 +260,20 @@ class LocalCatalogue:
         return self._loaded[1]
 
     def _read_index(self, path: Path) -> faiss.IndexIDMap | None:
-        """The index in that file, or None where it is missing or damaged."""
+        """The index in that file, or None where it is missing, damaged, or of another collection."""
         if not path.exists():
             return None
         try:
             index = faiss.read_index(str(path))  # its own owner, unlike what `downcast_index` gives
-            return index if isinstance(index, faiss.IndexIDMap) and index.d == int(self._meta("dimensions")) else None
         except RuntimeError:  # what FAISS raises on a damaged file
             return None
+        if not isinstance(index, faiss.IndexIDMap) or index.d != int(self._meta("dimensions")):
+            return None
+        return index if index.ntotal == self._count() else None
+
+    def _count(self) -> int:
+        with _translated(self._place):
+            return int(self._connection.execute("SELECT count(*) FROM items").fetchone()[0])
 
     def _build_index(self, path: Path) -> faiss.IndexIDMap:
         """An index of the items as they are, written to that file in place of older ones."""
@@ -306,15 +328,24 @@ def _best(scores: Vectors, ids: npt.NDArray[np.int64], k: int, threshold: float 
 
 
 def delete(name: str) -> None:
-    """Delete a whole catalogue. Raises CatalogueError when there is none; StorageError."""
-    LocalCatalogue.open(name).close()
-    storage.remove_folder(folder(name))
+    """Delete a whole catalogue, a damaged one too. Raises CatalogueError when there is none; StorageError."""
+    place = folder(name)
+    if not place.is_dir():
+        raise CatalogueError(f"There is no catalogue {name!r}; see `vitrine index list`.")
+    gone = place.with_name(f".gone-{uuid.uuid4().hex}")  # first out of sight as a whole: half a catalogue is never seen
+    try:
+        place.rename(gone)
+    except OSError as error:
+        raise storage.disk_error(error, place) from error
+    storage.remove_folder(gone)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     """A read-only disk still lets a catalogue be read."""
     writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    mode = "rw" if writable else "ro&immutable=1"
+    waiting = path.with_name(f"{path.name}-wal")
+    unwritten = waiting.exists() and waiting.stat().st_size > 0  # left by a process that was killed
+    mode = "rw" if writable else "ro" if unwritten else "ro&immutable=1"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, isolation_level=None)
     if writable:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -330,7 +361,7 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except VitrineError:
         raise
-    except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
+    except (sqlite3.DatabaseError, UnicodeEncodeError, OverflowError) as error:
         text = str(error)
         if "locked" in text or "busy" in text:
             raise CatalogueError(

@@ -10,6 +10,7 @@ model.py     vitrine model card
 demo.py      vitrine demo
 """
 
+import io
 import sys
 import warnings
 from typing import Annotated
@@ -53,10 +54,19 @@ def options(
 
 
 def main() -> None:
-    """The console script: what vitrine raises on purpose becomes one sentence on standard error and exit code 2."""
+    """The console script: what vitrine raises on purpose becomes one sentence on standard error and exit code 2, and so
+    does what the operating system refuses.
+    """
     warnings.filterwarnings("ignore", module="PIL")  # images.py refuses what cannot be used, in one sentence
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
     try:
         app()
     except VitrineError as error:
         print(f"vitrine: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"vitrine: {where}{error.strerror or error}; check the path and its permissions.", file=sys.stderr)
         sys.exit(2)

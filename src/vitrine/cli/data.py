@@ -62,13 +62,14 @@ def show(
 
 def _print_counts(name: str, counts: dict[str, dict[str, int]], train: int, test: int) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=name, title_justify="left")
+    table = Table(title=Text(name), title_justify="left")
     table.add_column("class")
     table.add_column("training", justify="right")
     table.add_column("test", justify="right")
     for each, count in counts.items():
-        table.add_row(each, f"{count['train']:,}", f"{count['test']:,}")
+        table.add_row(Text(each), f"{count['train']:,}", f"{count['test']:,}")
     table.add_section()
     table.add_row("all", f"{train:,}", f"{test:,}")
     output.console().print(table)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Where the picture goes.")] = Path("vitrine-demo"),
     data_dir: output.DataDir = None,
-    seed: Annotated[int, typer.Option("--seed", help="Chooses the items that are drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Chooses the items that are drawn.")] = 0,
     as_json: output.Json = False,
 ) -> None:
     """Do the main job once: take Fashion-MNIST, recognise and catalogue all 70,000 images, measure, draw look-alikes.
@@ -43,8 +43,10 @@ def _print(done: "Demo") -> None:
     measured, made = done.evaluation, "Fashion-MNIST" if done.data == "fashion-mnist" else "drawn garments"
     print()
     print(f"  data             {made}, {done.items:,} items{f' ({done.reused:,} were there)' if done.reused else ''}")
-    print(f"  accuracy         {measured.accuracy:.4f}  of {measured.n:,} test images put into the right class")
-    print(f"  precision at 1   {measured.precision_at_1:.4f}  of them have a nearest training image of their class")
+    print(f"  accuracy         {measured.accuracy:.4f}  of {measured.n:,} {made} test images put into the right class")
+    print(
+        f"  precision at 1   {measured.precision_at_1:.4f}  of them have a nearest {made} training image of their class"
+    )
     print(f"  look-alikes      {done.picture}")
     print(f"  time             {done.seconds:.1f} s")
     print(f"""

@@ -1,13 +1,15 @@
 """vitrine index: catalogues."""
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import DataError, InputError
+from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine.catalogue import Info
@@ -40,27 +42,36 @@ def add(
     from vitrine.catalogue import local
     from vitrine.datasets import by_name, image_folder
 
-    name = catalogue or re.sub(r"[^A-Za-z0-9_-]+", "-", Path(what).resolve().name).strip("-")
+    name = catalogue or re.sub(r"[^\w-]+", "-", Path(what).resolve().name).strip("-")
+    if catalogue is None and name in by_name.NAMES and what not in by_name.NAMES:
+        raise InputError(f"The folder is called like the data set {name}; name its catalogue with --catalogue.")
     encoder = _encoder(name, model)
     # what cannot be added makes no catalogue
     if what in by_name.NAMES:
         with output.stage(f"Load {what}") as progress:
             dataset = by_name.load(what, data_dir, encoder.card.image, progress).splits.whole()
     elif Path(what).is_dir():
-        image_folder.pictures(Path(what))
+        image_folder.scan(Path(what))
     else:
         raise DataError(
             f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder of"
             " pictures."
         )
-    opened = local.LocalCatalogue.open(name) if name in local.names() else local.LocalCatalogue.create(name, encoder)
+    new = name not in local.names()
+    opened = local.LocalCatalogue.create(name, encoder) if new else local.LocalCatalogue.open(name)
     with opened, output.stage(f"Add {what} to {name}") as progress:
-        if what in by_name.NAMES:
-            report = indexing.add_dataset(opened, encoder, dataset, progress)
-        else:
-            report = indexing.add_folder(opened, encoder, Path(what), progress)
+        try:
+            if what in by_name.NAMES:
+                report = indexing.add_dataset(opened, encoder, dataset, progress)
+            else:
+                report = indexing.add_folder(opened, encoder, Path(what), progress)
+        except KeyboardInterrupt:
+            output.say(f"Stopped. What was added to {name} stays; run the same command again to go on.")
+            raise
         opened.save_index()
         items = opened.info().items
+    if new and not items:
+        local.delete(name)
     if as_json:
         output.print_json(
             {
@@ -102,13 +113,22 @@ def list_(as_json: output.Json = False) -> None:
     """The catalogues that there are."""
     from vitrine.catalogue import local
 
+    failed: list[VitrineError] = []
     for name in local.names():
-        with local.LocalCatalogue.open(name) as opened:
-            info = opened.info()
+        try:
+            with local.LocalCatalogue.open(name) as opened:
+                info = opened.info()
+        except VitrineError as error:
+            failed.append(error)
+            continue
         if as_json:
             output.print_json(_facts(info))
         else:
             print(f"{info.name:24s} {info.items:>10,} items  {info.bytes / 1e6:>8,.1f} MB  model {info.model}")
+    for other in failed[:-1]:
+        output.say(f"vitrine: {other}")
+    if failed:
+        raise failed[-1]
     if not local.names() and not as_json:
         output.say(
             "There is no catalogue yet; make one with `vitrine index add`, or the one of the demo with `vitrine demo`."
@@ -147,7 +167,8 @@ def _facts(info: "Info") -> dict[str, str | int]:
 def remove(
     name: Name,
     ids: Annotated[
-        list[int] | None, typer.Argument(help="Ids of items, as `vitrine search` prints them.", show_default=False)
+        list[int] | None,
+        typer.Argument(min=1, max=2**63 - 1, help="Ids of items, as `vitrine search` prints them.", show_default=False),
     ] = None,
     source: Annotated[
         list[str] | None,
@@ -164,30 +185,43 @@ def remove(
 
     if everything == bool(ids or source):
         raise InputError("Say which items to remove, by id or --source, or --all for the whole catalogue.")
-    with local.LocalCatalogue.open(name) as opened:
-        before = opened.info().items
-        wanted = set(ids or [])
-        if source:
-            numbers, _, sources = opened.vectors()
-            wanted |= _ids_of(source, dict(zip(sources, numbers.tolist(), strict=True)), name)
-        removed = before if everything else opened.remove(sorted(wanted))
-        opened.save_index()
     if everything:
-        local.delete(name)
-    if as_json:
-        output.print_json({"catalogue": name, "removed": removed, "items": before - removed})
+        removed, left = _delete(name), 0
+        wanted: set[int] = set()
     else:
-        print(f"{name}: {removed:,} removed, {before - removed:,} left.")
-    if not everything and removed < len(wanted):
+        with local.LocalCatalogue.open(name) as opened:
+            wanted = set(ids or [])
+            if source:
+                numbers, _, sources = opened.vectors()
+                wanted |= _ids_of(source, dict(zip(sources, numbers.tolist(), strict=True)), name)
+            removed = opened.remove(sorted(wanted))
+            opened.save_index()
+            left = opened.info().items
+    if as_json:
+        output.print_json({"catalogue": name, "removed": removed, "items": left})
+    else:
+        print(f"{name}: {'all' if removed is None else f'{removed:,}'} removed, {left:,} left.")
+    if removed is not None and removed < len(wanted):
         raise InputError(
             f"{len(wanted) - removed} of the {len(wanted)} items were not in {name}; the others were removed."
         )
 
 
+def _delete(name: str) -> int | None:
+    """Delete a catalogue; how many items it had, or None where it is too damaged to tell."""
+    from vitrine.catalogue import local
+
+    removed: int | None = None
+    with suppress(CatalogueError), local.LocalCatalogue.open(name) as opened:
+        removed = opened.info().items
+    local.delete(name)
+    return removed
+
+
 def _ids_of(sources: list[str], known: dict[str, int], name: str) -> set[int]:
     found = set()
     for source in sources:
-        id = known.get(source, known.get(str(Path(source).absolute())))
+        id = known.get(source, known.get(os.path.abspath(source)))
         if id is None:
             raise InputError(f"The catalogue {name!r} has no item from {source!r}; nothing was removed.")
         found.add(id)

@@ -1,5 +1,6 @@
 """vitrine classify and vitrine search: a picture in, an answer out."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import ImageError, InputError
+from vitrine.errors import ImageError, InputError, VitrineError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,11 +45,13 @@ def classify(
     names = encoder.card.classes.get(lang, encoder.card.classes["en"])
     failed: list[str] = []
     drawn = False
-    for source, content in _pictures(paths):
+    for source, picture in _pictures(paths):
         try:
-            image = images.read(content)
+            if isinstance(picture, VitrineError):
+                raise picture
+            image = images.read(picture)
             prediction = encoder.classify([image])[0]
-        except ImageError as error:
+        except VitrineError as error:
             failed.append(str(error))
             continue
         if show_input and not drawn:
@@ -70,15 +73,24 @@ def classify(
     _give_up(failed)
 
 
-def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes"]]:
-    """Each picture with what to call it; folders are walked, - is standard input."""
+def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineError"]]:
+    """Each picture with what to call it, or why there is none; folders are walked, - is standard input."""
+    from vitrine import images
     from vitrine.datasets import image_folder
 
     for path in paths:
         if path == "-":
-            yield "-", sys.stdin.buffer.read()
-        elif Path(path).is_dir():
-            yield from ((str(file), file) for file in image_folder.pictures(Path(path)))
+            yield "-", sys.stdin.buffer.read(images.MAX_BYTES)
+        elif not path:
+            yield path, InputError("A picture's name is empty; name a picture or a folder of pictures.")
+        elif os.path.isdir(path):
+            try:
+                files, refused = image_folder.scan(Path(path))
+            except VitrineError as error:
+                yield path, error
+                continue
+            yield from ((str(file), file) for file in files)
+            yield from ((str(entry.path), ImageError(entry.reason)) for entry in refused)
         else:
             yield path, Path(path)
 
@@ -104,7 +116,7 @@ def _draw_steps(image: "Pixels", encoder: "Encoder", label: str, path: Path) -> 
 
 
 def _give_up(failed: list[str]) -> None:
-    """Pictures that could not be read end the command with exit code 2, after all others were answered."""
+    """What could not be read ends the command with exit code 2, after all others were answered."""
     for sentence in failed[:-1]:
         output.say(f"vitrine: {sentence}")
     if failed:
@@ -114,7 +126,10 @@ def _give_up(failed: list[str]) -> None:
 def search(
     path: Annotated[str | None, typer.Argument(help="A picture, or - for standard input.", show_default=False)] = None,
     id: Annotated[
-        int | None, typer.Option("--id", help="Search from an item of the catalogue instead.", show_default=False)
+        int | None,
+        typer.Option(
+            "--id", min=1, max=2**63 - 1, help="Search from an item of the catalogue instead.", show_default=False
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many look-alikes.")] = 12,
     threshold: Annotated[
@@ -143,7 +158,7 @@ def search(
             matches = [match for match in opened.search(vector, k + 1, threshold)[0] if match.id != id][:k]
         else:
             source = str(path)
-            picture = images.read(next(_pictures([source]))[1] if source == "-" else Path(source))
+            picture = images.read(sys.stdin.buffer.read(images.MAX_BYTES) if source == "-" else Path(source))
             matches = opened.search(encoder.embed([picture]), k, threshold)[0]
         if as_json:
             output.print_json(
@@ -177,13 +192,7 @@ def _draw_matches(catalogue: "LocalCatalogue", query: "Image", matches: list["Ma
         )
         for match in matches
     ]
-    rows = (
-        [(first, tiles[:8])]
-        if len(tiles) <= 8
-        else [
-            (first, tiles[:8]),
-            *((plots.Tile(np.full((1, 1, 1), 255, np.uint8), ""), tiles[i : i + 8]) for i in range(8, len(tiles), 8)),
-        ]
-    )
+    queries = (first if start == 0 else None for start in range(0, max(1, len(tiles)), 8))
+    rows = [(query, tiles[8 * row : 8 * row + 8]) for row, query in enumerate(queries)]
     plots.neighbours(rows, path, f"What looks like {Path(source).name} in {catalogue.name}")
     output.say(f"Query and matches: {path}")

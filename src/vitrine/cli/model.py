@@ -28,8 +28,8 @@ def card(
     print(f"  gives      {len(card.classes['en'])} classes and an embedding of {card.embedding} numbers")
     print(f"  classes    {', '.join(card.classes['en'])}  (in {', '.join(card.classes)})")
     print(
-        f"  trained    on {card.data['name']}, {card.data['images']:,} images, seed {card.seed},"
-        f" {card.recipe['training']['epochs']} epochs"
+        f"  trained    on {card.data.get('name')}, {card.data.get('images', 0):,} images, seed {card.seed},"
+        f" {card.recipe.get('training', {}).get('epochs')} epochs"
     )
     for key, value in card.metrics.items():
         print(f"  measured   {key.replace('_', ' ')} {value:g}")

@@ -1,5 +1,6 @@
 """vitrine train: a recipe in, a model file out."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,9 +34,7 @@ def train(
     Example: vitrine train compact --epochs 2 --seed 1
     """
     try:
-        import torch
-
-        from vitrine.training import loop
+        from vitrine.training import checkpoints, loop
         from vitrine.training import recipe as recipes
     except ModuleNotFoundError as error:
         raise MissingExtraError(
@@ -46,12 +45,7 @@ def train(
 
     read = recipes.load(recipe, _overrides(context.args))
     run = out or Path("runs") / read.name
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"torch cannot use the device {device!r} here; allowed is cpu, or cuda on a machine with a GPU."
-        ) from error
+    loop.check_device(device)
     with output.stage(f"Load {read.data.name}") as progress:
         loaded = by_name.load(read.data.name, data_dir, _spec(read), progress)
     output.list_unreadable(loaded.unreadable)
@@ -60,9 +54,10 @@ def train(
             lambda watch: loop.train(read, loaded.splits.train, run, resume=resume, device=device, watch=watch), as_json
         )
     except KeyboardInterrupt:
+        again = shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])])
+        learnt = checkpoints.exists(run)
         output.say(
-            f"Stopped. What was learnt up to the last whole epoch is in {run}; go on with: vitrine train"
-            f" {' '.join(sys.argv[2:])}{'' if resume else ' --resume'}"
+            f"Stopped. Go on from the last whole epoch with: {again}" if learnt else "Stopped; nothing was kept."
         )
         raise typer.Exit(130) from None
     metrics = result.card.metrics

@@ -43,23 +43,28 @@ class Folder:
     unreadable: list[Unreadable]
 
 
-def pictures(folder: Path) -> list[Path]:
+def scan(folder: Path) -> tuple[list[Path], list[Unreadable]]:
     """The picture files under `folder`, by suffix, hidden ones left out, in order of their paths; linked folders are
-    not entered.
+    not entered. And the sub-folders that cannot be read.
 
-    Raises DataError when there is no such folder or it holds no pictures.
+    Raises DataError when there is no such folder, it cannot be read, or it holds no pictures.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; name a folder of pictures.")
+    refused: list[OSError] = []
     found = [
         Path(place) / name
-        for place, folders, names in os.walk(folder)
+        for place, _, names in os.walk(folder, onerror=refused.append)
         for name in names
         if _is_picture(Path(place).relative_to(folder) / name)
     ]
+    unreadable = [
+        Unreadable(Path(error.filename), f"{error.filename} cannot be read ({error.strerror}).") for error in refused
+    ]
     if not found:
-        raise DataError(f"The folder {folder} holds no pictures; looked for are {', '.join(sorted(images.SUFFIXES))}.")
-    return sorted(found)
+        why = unreadable[0].reason if unreadable else f"looked for are {', '.join(sorted(images.SUFFIXES))}."
+        raise DataError(f"The folder {folder} holds no pictures; {why}")
+    return sorted(found), unreadable
 
 
 def class_of(picture: Path, folder: Path) -> str | None:
@@ -75,11 +80,12 @@ def load(folder: Path, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent
 
     Raises DataError (no folder, no pictures, none readable) and StorageError (the cache cannot be written).
     """
-    files = pictures(folder)
+    files, refused = scan(folder)
     cached = storage.cache_folder() / "folders" / _key(folder, files, spec)
     if not (cached / "folder.json").exists():
         _decode(folder, files, spec, cached, progress)
-    return _open(folder, spec, cached)
+    loaded = _open(folder, spec, cached)
+    return Folder(loaded.dataset, refused + loaded.unreadable)
 
 
 def _is_picture(path: Path) -> bool:

@@ -95,6 +95,7 @@ def train(
     InputError (a run is there already, or none to resume, or another recipe), DataError, StorageError, ModelFileError.
     """
     watch = watch or Watch()
+    check_device(device)
     training, validation = split(dataset, recipe.data, recipe.training.seed)
     image = _image_spec(training, recipe.data)
     facts = {
@@ -105,6 +106,7 @@ def train(
     history: list[Epoch] = []
     if resume:
         history = _resume(state, run, facts)
+        _write_history(run, history)  # a kill between checkpoint and history leaves the history a line short
     elif checkpoints.exists(run) or (run / MODEL_FILE).exists():
         raise InputError(f"There is a run in {run} already; go on with it (--resume), or name another folder (--out).")
     storage.write_text(run / "run.json", json.dumps({**facts, "machine": _machine(device)}, indent=1) + "\n")
@@ -127,8 +129,9 @@ def train(
             round(len(images) / seconds, 1),
         )
         if not math.isfinite(loss) or not math.isfinite(validation_loss):
+            worst = validation_loss if math.isfinite(loss) else loss
             raise InputError(
-                f"The loss became {loss} in epoch {epoch}; train with a smaller optimiser.learning_rate (now"
+                f"The loss became {worst} in epoch {epoch}; train with a smaller optimiser.learning_rate (now"
                 f" {recipe.optimiser.learning_rate:g})."
             )
         history.append(line)
@@ -142,28 +145,44 @@ def train(
     return Result(run / MODEL_FILE, card, history, models.parameter_count(state.network))
 
 
+def check_device(device: str) -> None:
+    """Raises InputError when torch cannot compute there."""
+    try:
+        float(torch.ones(1, device=device) + 1)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"torch cannot use the device {device!r} here; allowed is cpu, or cuda on a machine with a GPU."
+        ) from error
+
+
 def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Dataset]:
-    """Training and validation parts, both in the data set's order. Raises DataError when a class would be left without
-    images.
+    """Training and validation parts, both in the data set's order.
+
+    Raises DataError for images without a class, and when a class would be left without training images.
     """
     if not dataset.labelled:
         raise DataError(f"{dataset.name} has images without a class; training needs a sub-folder per class.")
     if table.limit:
         dataset = dataset[: table.limit]
-    n = len(dataset)
+    n, names = len(dataset), dataset.class_names["en"]
     held = np.zeros(n, bool)  # (n,): in validation?
     if table.split == "last":
         held[n - round(n * table.validation) :] = True
     else:
         generator = np.random.default_rng(seed)
-        for label in range(len(dataset.class_names["en"])):
+        for label in range(len(names)):
             members = np.flatnonzero(dataset.labels == label)
             held[generator.permutation(members)[: round(len(members) * table.validation)]] = True
     training, validation = dataset[np.flatnonzero(~held)], dataset[np.flatnonzero(held)]
     if len(training) < 2 or not len(validation):
         raise DataError(
-            f"{dataset.name} has {n} images, too few to hold out {table.validation:g} of them for validation; add"
-            " pictures."
+            f"{dataset.name} has {n} images, too few to hold {table.validation:g} of them out for validation; add some."
+        )
+    missing = [name for name, count in zip(names, training.counts(), strict=True) if not count]
+    if missing:
+        raise DataError(
+            f"No training images would be left of the class {missing[0]!r} of {dataset.name}; add pictures, or change"
+            f" data.limit (now {table.limit}), data.split ({table.split}) or data.validation ({table.validation:g})."
         )
     return training, validation
 
