@@ -32,17 +32,17 @@ install: .venv/dev
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build
 
-.venv/python: 
-	$(PYTHON) -c 'import sys; sys.exit("vitrine needs Python 3.11 or newer; name one with: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit("vitrine needs Python 3.11 or newer; name one with: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
 	@touch $@
 
 .venv/base: .venv/python pyproject.toml constraints.txt
 	@echo "Installing vitrine into .venv ..."
-	$(PIP) install -c constraints.txt -e .
+	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
 .venv/dev: .venv/python pyproject.toml constraints.txt
 	@echo "Installing vitrine with training and development tools into .venv ..."
-	$(PIP) install -c constraints.txt -e '.[train,dev]'
+	@$(PIP) install -c constraints.txt -e '.[train,dev]'
 	@touch $@ .venv/base
