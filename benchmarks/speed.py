@@ -49,9 +49,9 @@ def command(*arguments: str) -> Callable[[], object]:
 
 def data() -> Dataset:
     try:
-        return fashion_mnist.load().train
+        return fashion_mnist.load().whole()
     except DataError:
-        return drawn_garments.load().train
+        return drawn_garments.load().whole()
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 import shutil
 import sqlite3
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,24 @@ def test_nothing_of_a_deleted_catalogue_comes_back(catalogue: LocalCatalogue, en
         there = items(5, 128, seed=9)
         anew.add(there)
         assert anew.search(there[3].vector[None], 1)[0][0].source == "s3"
+
+
+def test_a_name_in_decomposed_letters_is_the_same_name(encoder: Encoder) -> None:
+    LocalCatalogue.create("мій", encoder).close()
+    assert local.exists(unicodedata.normalize("NFD", "мій"))
+    assert local.names() == ["мій"]
+
+
+def test_a_folder_or_a_link_in_the_way(encoder: Encoder, catalogue: LocalCatalogue) -> None:
+    (local.folder("ghost") / "something").mkdir(parents=True)
+    with pytest.raises(CatalogueError, match="is in the way"):
+        LocalCatalogue.create("ghost", encoder)
+    local.delete("ghost")
+    LocalCatalogue.create("ghost", encoder).close()
+    local.folder("link").symlink_to(local.folder("shop"))
+    with pytest.raises(CatalogueError, match="is a link"):
+        local.delete("link")
+    assert local.names() == ["ghost", "link", "shop"]
 
 
 def test_a_failed_creation_leaves_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -319,6 +319,25 @@ def test_names_that_no_catalogue_had_before(cli: Cli, drawn: Splits, tmp_path: P
     assert "called like the data set" in err
 
 
+def test_json_stays_json_where_the_terminal_is_not_utf8(photo: Path) -> None:
+    script = f"import sys, vitrine.cli\nsys.argv = ['vitrine', 'classify', {str(photo)!r}, '--json', '--lang', 'uk']\n"
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-c", script + "vitrine.cli.main()"]
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert json.loads(done.stdout)["label"] == "Черевики"
+
+
+def test_ctrl_c_in_index_add(cli: Cli, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vitrine.catalogue.local.LocalCatalogue.add", stop)
+    code, _, err = cli("index", "add", shop, "--catalogue", "new")
+    assert code == 130
+    assert "new holds 0 items" in err
+    assert local.names() == ["shop"]
+
+
 def test_only_unreadable_pictures_make_no_catalogue(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("text")

@@ -1,6 +1,7 @@
 """Dataset, Fashion-MNIST, folders of pictures, drawn garments."""
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,20 @@ def test_a_second_load_decodes_nothing_and_a_changed_file_is_seen(
     assert not told
     Image.new("L", (28, 28), 77).save(tmp_path / "photos" / "0000.png")
     assert (image_folder.load(tmp_path / "photos").dataset.images[0] == 77).all()
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(drawn: Splits, tmp_path: Path) -> None:
+    save_folder(drawn.test[:2], tmp_path / "photos", by_class=False)
+    bad = tmp_path / "photos" / "bad.png"
+    bad.write_bytes((tmp_path / "photos" / "0000.png").read_bytes())
+    time = bad.stat().st_mtime_ns
+    whole = bad.read_bytes()
+    bad.write_bytes(bytes(len(whole)))
+    os.utime(bad, ns=(time, time))
+    assert len(image_folder.load(tmp_path / "photos").unreadable) == 1
+    bad.write_bytes(whole)
+    os.utime(bad, ns=(time, time))
+    assert len(image_folder.load(tmp_path / "photos").dataset) == 3
 
 
 def test_nested_other_suffixes_hidden_and_unreadable(drawn: Splits, tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale_but_not_below_512() -> None:
     assert shape[1] < 2001
 
 
+def test_a_large_picture_is_averaged_down() -> None:
+    large = np.zeros((3000, 4000), np.uint8)
+    large[::2] = 200
+    small = images.read(Image.fromarray(large))
+    assert small.shape == (1500, 2000, 1)
+    assert (small == 100).all()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -72,7 +72,7 @@ def _data(stage: Stage, say: Callable[[str], None], data_dir: Path | None) -> Sp
 
 def _catalogue(name: str, encoder: Encoder) -> LocalCatalogue:
     """The demo's catalogue, made if it is not there. Raises CatalogueError when another model made it."""
-    if name not in local.names():
+    if not local.exists(name):
         return LocalCatalogue.create(name, encoder)
     catalogue = LocalCatalogue.open(name)
     catalogue.check_model(encoder.card.identity, encoder.card.name)

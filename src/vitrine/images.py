@@ -27,6 +27,7 @@ Picture = str | Path | bytes | Image.Image | npt.NDArray[Any]
 MAX_PIXELS = 89_478_485  # Pillow's own line for a decompression bomb: a quarter of a GiB of RGB
 MAX_BYTES = 200 * 2**20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_WORKING_PIXELS = 4_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG takes MPO, too
 
 TRIM = 0.05  # of the full range: how far a pixel may be from the corners' colour and still count as ground
@@ -40,7 +41,8 @@ def read(picture: Picture, name: str | None = None) -> Pixels:
     white.
 
     name: what to call it in an error; a path is called by itself.
-    Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, never below 512 pixels a side.
+    Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, never below 512 pixels a side, and whatever then has more than 4
+    million pixels is averaged down by a whole factor.
     Raises ImageError: missing, empty, not a picture, damaged, over 89 million pixels or 200 MiB.
     """
     if isinstance(picture, np.ndarray):
@@ -49,6 +51,8 @@ def read(picture: Picture, name: str | None = None) -> Pixels:
     given = content(Path(picture)) if isinstance(picture, str | Path) else picture
     if given == b"":
         raise ImageError(f"{name} is empty (0 bytes); give a picture.")
+    if isinstance(given, bytes) and len(given) > MAX_BYTES:
+        raise ImageError(f"{name} has more than {MAX_BYTES:,} bytes; make it smaller.")
     try:
         if isinstance(given, Image.Image):
             return _from_pil(given, name)
@@ -178,7 +182,15 @@ def _from_pil(image: Image.Image, name: str) -> Pixels:
         upright = ImageOps.exif_transpose(image)
     except (struct.error, SyntaxError, ValueError, TypeError, KeyError):  # damaged EXIF: the picture itself may be well
         upright = image
-    return _eight_bit(upright)
+    pixels = _eight_bit(upright)
+    factor = math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / _WORKING_PIXELS))
+    return pixels if factor < 2 else _array(to_pil(pixels).reduce(factor))
+
+
+def _array(image: Image.Image) -> Pixels:
+    """A grey or RGB PIL image as (h, w, 1 or 3)."""
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _eight_bit(image: Image.Image) -> Pixels:

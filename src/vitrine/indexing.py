@@ -20,7 +20,7 @@ from vitrine.encoder import Encoder
 from vitrine.errors import ImageError
 from vitrine.spec import ImageSpec
 
-BATCH = 1000
+BATCH = 500
 
 
 @dataclass

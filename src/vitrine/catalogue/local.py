@@ -11,9 +11,10 @@ import os
 import re
 import sqlite3
 import time
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import faiss
@@ -48,12 +49,18 @@ _TIES = 16  # extra neighbours asked of FAISS, so that equal scores at the end o
 
 def folder(name: str) -> Path:
     """Where the catalogue of that name lives. Raises InputError for what is no name."""
-    if not re.fullmatch(r"\w[\w.-]{0,59}", name):
+    name = unicodedata.normalize("NFC", name)  # macOS hands over names decomposed
+    if name.endswith(".") or not re.fullmatch(r"\w[\w.-]{0,59}", name):
         raise InputError(
             f"{name!r} cannot name a catalogue (--catalogue); allowed: up to 60 letters, digits, '-', '_' and '.', not"
             " '.' or '-' first."
         )
     return storage.data_folder() / "catalogues" / name
+
+
+def exists(name: str) -> bool:
+    """Whether there is a catalogue of that name. Raises InputError for what is no name."""
+    return (folder(name) / "catalogue.sqlite").exists()
 
 
 def names() -> list[str]:
@@ -81,22 +88,26 @@ class LocalCatalogue:
             "dimensions": str(encoder.card.embedding),
             "generation": "0",
         }
+        if exists(name):
+            raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
         made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))  # takes its name when it is whole
         try:
             storage.write_bytes(made / "model.onnx", encoder.content)
-            with _translated(place):
-                connection = sqlite3.connect(made / "catalogue.sqlite")
+            with _translated(place), closing(sqlite3.connect(made / "catalogue.sqlite")) as connection:
                 connection.executescript(_TABLES)
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
                 connection.commit()
-                connection.close()
             made.rename(place)
         except OSError as error:
             if place.exists():
-                raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.") from error
+                raise CatalogueError(
+                    f"{place} is in the way of the catalogue {name!r}; choose another name, or delete it with"
+                    f" `vitrine index remove {name} --all`."
+                ) from error
             raise storage.disk_error(error, place) from error
         finally:
-            storage.remove_folder(made)
+            with suppress(StorageError):
+                storage.remove_folder(made)
         return cls.open(name)
 
     @classmethod
@@ -264,8 +275,9 @@ class LocalCatalogue:
         if not path.exists():
             return None
         try:
-            index = faiss.read_index(str(path))  # its own owner, unlike what `downcast_index` gives
-        except RuntimeError:  # what FAISS raises on a damaged file
+            # by Python's own reading: FAISS cannot open every path on every system
+            index = faiss.deserialize_index(np.fromfile(path, np.uint8))
+        except (RuntimeError, MemoryError, OSError):  # what FAISS raises on a damaged file
             return None
         if not isinstance(index, faiss.IndexIDMap) or index.d != int(self._meta("dimensions")):
             return None
@@ -283,8 +295,7 @@ class LocalCatalogue:
         with suppress(
             StorageError, RuntimeError, OSError
         ):  # a disk that refuses costs the next opening a moment, no more
-            with storage.writing(path) as part:
-                faiss.write_index(index, str(part))
+            storage.write_bytes(path, faiss.serialize_index(index).tobytes())
             for old in self._place.glob("index-*.faiss"):
                 if old != path:
                     old.unlink()
@@ -332,20 +343,22 @@ def delete(name: str) -> None:
     place = folder(name)
     if not place.is_dir():
         raise CatalogueError(f"There is no catalogue {name!r}; see `vitrine index list`.")
+    if place.is_symlink():
+        raise CatalogueError(f"{place} is a link; delete the link and what it points to by hand.")
     gone = place.with_name(f".gone-{uuid.uuid4().hex}")  # first out of sight as a whole: half a catalogue is never seen
     try:
         place.rename(gone)
     except OSError as error:
         raise storage.disk_error(error, place) from error
-    storage.remove_folder(gone)
+    for leftover in place.parent.glob(".gone-*"):  # one that could not be deleted before, too
+        storage.remove_folder(leftover)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     """A read-only disk still lets a catalogue be read."""
     writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     waiting = path.with_name(f"{path.name}-wal")
-    unwritten = waiting.exists() and waiting.stat().st_size > 0  # left by a process that was killed
-    mode = "rw" if writable else "ro" if unwritten else "ro&immutable=1"
+    mode = "rw" if writable else "ro" if waiting.exists() else "ro&immutable=1"  # in use, or left by a killed process
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, isolation_level=None)
     if writable:
         connection.execute("PRAGMA journal_mode = WAL")

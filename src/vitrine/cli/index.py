@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,7 +43,7 @@ def add(
     from vitrine.catalogue import local
     from vitrine.datasets import by_name, image_folder
 
-    name = catalogue or re.sub(r"[^\w-]+", "-", Path(what).resolve().name).strip("-")
+    name = catalogue or re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", Path(what).resolve().name)).strip("-")
     if catalogue is None and name in by_name.NAMES and what not in by_name.NAMES:
         raise InputError(f"The folder is called like the data set {name}; name its catalogue with --catalogue.")
     encoder = _encoder(name, model)
@@ -57,21 +58,25 @@ def add(
             f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder of"
             " pictures."
         )
-    new = name not in local.names()
+    new = not local.exists(name)
     opened = local.LocalCatalogue.create(name, encoder) if new else local.LocalCatalogue.open(name)
-    with opened, output.stage(f"Add {what} to {name}") as progress:
-        try:
-            if what in by_name.NAMES:
-                report = indexing.add_dataset(opened, encoder, dataset, progress)
-            else:
-                report = indexing.add_folder(opened, encoder, Path(what), progress)
-        except KeyboardInterrupt:
-            output.say(f"Stopped. What was added to {name} stays; run the same command again to go on.")
-            raise
-        opened.save_index()
-        items = opened.info().items
-    if new and not items:
-        local.delete(name)
+    items = 0
+    try:
+        with opened, output.stage(f"Add {what} to {name}") as progress:
+            try:
+                if what in by_name.NAMES:
+                    report = indexing.add_dataset(opened, encoder, dataset, progress)
+                else:
+                    report = indexing.add_folder(opened, encoder, Path(what), progress)
+                opened.save_index()
+            finally:
+                items = opened.info().items
+    except KeyboardInterrupt:
+        output.say(f"Stopped. {name} holds {items:,} items; run the same command again to go on.")
+        raise
+    finally:
+        if new and not items:  # nothing came of it
+            local.delete(name)
     if as_json:
         output.print_json(
             {
@@ -99,7 +104,7 @@ def _encoder(name: str, model: str | None) -> "Encoder":
     from vitrine.encoder import Encoder
 
     local.folder(name)  # refuses what is no name before a model is loaded
-    if name not in local.names():
+    if not local.exists(name):
         return Encoder.load(model or "default")
     with local.LocalCatalogue.open(name) as opened:
         if model is not None:
@@ -213,7 +218,7 @@ def _delete(name: str) -> int | None:
 
     removed: int | None = None
     with suppress(CatalogueError), local.LocalCatalogue.open(name) as opened:
-        removed = opened.info().items
+        removed = opened.info().items  # --all means all, whatever state it is in
     local.delete(name)
     return removed
 

@@ -49,7 +49,7 @@ def classify(
         try:
             if isinstance(picture, VitrineError):
                 raise picture
-            image = images.read(picture)
+            image = images.read(picture, "Standard input" if source == "-" else None)
             prediction = encoder.classify([image])[0]
         except VitrineError as error:
             failed.append(str(error))
@@ -80,7 +80,7 @@ def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineEr
 
     for path in paths:
         if path == "-":
-            yield "-", sys.stdin.buffer.read(images.MAX_BYTES)
+            yield "-", sys.stdin.buffer.read(images.MAX_BYTES + 1)
         elif not path:
             yield path, InputError("A picture's name is empty; name a picture or a folder of pictures.")
         elif os.path.isdir(path):
@@ -158,7 +158,8 @@ def search(
             matches = [match for match in opened.search(vector, k + 1, threshold)[0] if match.id != id][:k]
         else:
             source = str(path)
-            picture = images.read(sys.stdin.buffer.read(images.MAX_BYTES) if source == "-" else Path(source))
+            given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
+            picture = images.read(given, "Standard input" if source == "-" else None)
             matches = opened.search(encoder.embed([picture]), k, threshold)[0]
         if as_json:
             output.print_json(

@@ -48,8 +48,9 @@ def say(text: str) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One object on one line."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+    """One object on one line; all in ASCII where standard output is not UTF-8."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(value, ensure_ascii=plain, allow_nan=False), flush=True)
 
 
 def bars() -> Progress:

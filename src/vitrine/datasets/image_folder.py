@@ -82,6 +82,8 @@ def load(folder: Path, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent
     """
     files, refused = scan(folder)
     cached = storage.cache_folder() / "folders" / _key(folder, files, spec)
+    if _left_out_some(cached):
+        storage.remove_folder(cached)  # what could not be read then may be readable now
     if not (cached / "folder.json").exists():
         _decode(folder, files, spec, cached, progress)
     loaded = _open(folder, spec, cached)
@@ -153,6 +155,16 @@ def _decoded(files: list[Path], spec: ImageSpec) -> Iterator[tuple[Path, bytes |
             yield from zip(files, pool.map(one, files), strict=True)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _left_out_some(cached: Path) -> bool:
+    """Whether there is a cache that lacks files of its folder, or that is damaged."""
+    try:
+        return bool(json.loads((cached / "folder.json").read_text(encoding="utf-8"))["unreadable"])
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _open(folder: Path, spec: ImageSpec, cached: Path) -> Folder:
