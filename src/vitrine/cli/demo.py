@@ -40,12 +40,13 @@ def demo(
 
 
 def _print(done: "Demo") -> None:
-    measured, made = done.evaluation, "Fashion-MNIST" if done.data == "fashion-mnist" else "drawn garments"
+    measured, real = done.evaluation, done.data == "fashion-mnist"
+    made, kind = ("Fashion-MNIST", "Fashion-MNIST") if real else ("drawn garments", "drawn")
     print()
     print(f"  data             {made}, {done.items:,} items{f' ({done.reused:,} were there)' if done.reused else ''}")
-    print(f"  accuracy         {measured.accuracy:.4f}  of {measured.n:,} {made} test images put into the right class")
+    print(f"  accuracy         {measured.accuracy:.4f}  of {measured.n:,} {kind} test images put into the right class")
     print(
-        f"  precision at 1   {measured.precision_at_1:.4f}  of them have a nearest {made} training image of their class"
+        f"  precision at 1   {measured.precision_at_1:.4f}  of them have a nearest {kind} training image of their class"
     )
     print(f"  look-alikes      {done.picture}")
     print(f"  time             {done.seconds:.1f} s")
