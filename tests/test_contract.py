@@ -29,7 +29,7 @@ def promised(row: str) -> list[str]:
 
 def test_the_commands_are_those_listed() -> None:
     found = []
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in typer.main.get_group(app).commands.items():
         parts = getattr(command, "commands", None)
         found += [f"vitrine {name} {part}" for part in parts] if parts else [f"vitrine {name}"]
     listed = re.findall(r"^- `(vitrine [^`]+)`", section("Commands"), re.MULTILINE)

@@ -41,7 +41,6 @@ def test_the_recipes_that_come_with_vitrine_load() -> None:
     for name in recipes.names():
         recipe = recipes.load(name)
         assert recipe.name == name
-        assert recipes.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
 def test_every_recipe_opens_with_its_command_conditions_and_result() -> None:
@@ -433,5 +432,6 @@ def test_two_epochs_of_compact_on_the_real_data(real_splits: Splits, tmp_path: P
 
 
 def test_the_default_model_was_trained_by_the_recipe_in_the_repository(encoder: Encoder) -> None:
-    assert recipes.from_json(encoder.card.recipe) == recipes.load("compact", {"seed": str(encoder.card.seed)})
+    recipe = recipes.load("compact", {"seed": str(encoder.card.seed)})
+    assert encoder.card.recipe == json.loads(json.dumps(recipe.to_json()))
     assert encoder.card.metrics["validation_images"] == 6_000

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from vitrine.errors import DataError
 
-LANGUAGES = ("en", "uk", "ru")
-
 ClassNames = dict[str, tuple[str, ...]]
 """Language code ("en" always, "uk" and "ru" where known) to the names of the classes, in the order of their indices."""
 

@@ -46,7 +46,8 @@ def load(folder: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             facts = json.loads(file.metadata()["vitrine"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise InputError(f"There is no checkpoint in {folder} to resume from; train without --resume.") from error
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:

@@ -183,17 +183,6 @@ def load(name_or_path: str, overrides: dict[str, str] | None = None) -> Recipe:
     return _build(name, values)
 
 
-def from_json(fields: dict[str, Any]) -> Recipe:
-    """A recipe from what `Recipe.to_json` gave. Raises RecipeError."""
-    values = {
-        _full_key(f"{table}.{key}", "The stored recipe"): value
-        for table, entries in fields.items()
-        if table != "name"
-        for key, value in entries.items()
-    }
-    return _build(str(fields["name"]), values)
-
-
 def _text(name_or_path: str) -> tuple[str, str]:
     """The recipe's name and its TOML."""
     path = Path(name_or_path)
