@@ -17,6 +17,7 @@ from pictures import Cli, one_sentence, save_folder
 from vitrine import images, storage
 from vitrine.catalogue import local
 from vitrine.datasets import Splits, drawn_garments
+from vitrine.errors import CatalogueError
 from vitrine.training import recipe as recipes
 
 
@@ -336,6 +337,21 @@ def test_ctrl_c_in_index_add(cli: Cli, shop: Path, tmp_path: Path, monkeypatch: 
     assert code == 130
     assert "new holds 0 items" in err
     assert local.names() == ["shop"]
+
+
+def test_a_new_catalogue_that_cannot_be_counted_is_never_deleted(
+    cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was added was acknowledged: an error after it must not take it away."""
+
+    def refuse(catalogue: local.LocalCatalogue) -> None:
+        raise CatalogueError("The disk went away.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(local.LocalCatalogue, "info", refuse)
+        code, _, err = cli("index", "add", shop, "--catalogue", "new")
+    assert (code, one_sentence(err)) == (2, True)
+    assert json.loads(cli("index", "info", "new", "--json")[1])["items"] == 50
 
 
 def test_only_unreadable_pictures_make_no_catalogue(cli: Cli, tmp_path: Path) -> None:

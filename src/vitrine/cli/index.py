@@ -60,7 +60,7 @@ def add(
         )
     new = not local.exists(name)
     opened = local.LocalCatalogue.create(name, encoder) if new else local.LocalCatalogue.open(name)
-    items = 0
+    items: int | None = None  # not known: then nothing is deleted
     try:
         with opened, output.stage(f"Add {what} to {name}") as progress:
             try:
@@ -72,10 +72,10 @@ def add(
             finally:
                 items = opened.info().items
     except KeyboardInterrupt:
-        output.say(f"Stopped. {name} holds {items:,} items; run the same command again to go on.")
+        output.say(f"Stopped. {name} holds {items or 0:,} items; run the same command again to go on.")
         raise
     finally:
-        if new and not items:  # nothing came of it
+        if new and items == 0:  # nothing came of it
             local.delete(name)
     if as_json:
         output.print_json(
