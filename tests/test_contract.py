@@ -63,12 +63,16 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert keys("search", picture, "--catalogue", "shop") == promised("`search`")
     matches = json.loads(cli("search", picture, "--catalogue", "shop", "--json")[1])["matches"]
     assert list(matches[0]) == promised("`search`, each of `matches`")
+    assert keys("evaluate", "--data", "drawn") == promised("`evaluate` (one line a model)")
     assert keys("index", "remove", "shop", 1) == promised("`index remove`")
     assert keys("data", "show", "drawn") == promised("`data show`")
     assert keys("data", "verify") == promised("`data verify` (one line a file)")
     trained = ["train", "report-b-mlp", "--data.name", "drawn", "--epochs", 1]
     assert keys(*trained, "--out", "a", line=0) == promised("`train` (one line an epoch)")
     assert keys(*trained, "--out", "b") == promised("`train` (last line)")
+    pair = ["compare", picture, picture, "--model", "b/model.onnx"]
+    assert keys(*pair) == promised("`compare`")
+    assert list(json.loads(cli(*pair, "--json")[1])["b"]) == promised("`compare`, each of `a` and `b`")
     assert {path.name for path in Path("a").iterdir()} == set(
         re.findall(r"[\w.]+\.(?:onnx|jsonl?|safetensors)", _row("runs/RECIPE/"))
     )

@@ -11,6 +11,7 @@ from vitrine import modelfile
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
 from vitrine.errors import InputError, ModelFileError
+from vitrine.similarity import Similarity
 
 GOLDEN_LABELS = [0, 1, 2, 3, 4, 5, 0, 7, 8, 9]
 """The shipped model's answers to the first ten drawn garments of the test part; with its identity, they move only when
@@ -58,6 +59,63 @@ def test_golden_answers(drawn: Splits, encoder: Encoder) -> None:
     outputs = encoder.run(drawn.test.images[:10])
     assert outputs.logits.argmax(axis=1).tolist() == GOLDEN_LABELS
     assert encoder.card.identity == "ae3922109b6cd5d820d85e15df24cc08"
+
+
+# --- comparing
+
+TABLES = [
+    Similarity("cosine", (0.0, 0.5, 1.0), (0.05, 0.5, 0.95)),
+    Similarity("class-distance", (0.0, 1.0, 1.4), (0.95, 0.1, 0.05)),
+]
+
+
+def comparing(encoder: Encoder, table: Similarity) -> Encoder:
+    return Encoder.from_content(encoder.content, replace(encoder.card, similarity=table))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.measure)
+def test_compare_is_symmetrical_and_takes_pictures_of_any_kind(
+    table: Similarity, drawn: Splits, encoder: Encoder, tmp_path: Path
+) -> None:
+    able = comparing(encoder, table)
+    a, b = (Image.fromarray(image[..., 0]) for image in drawn.test.images[:2])
+    a.save(tmp_path / "a.png")
+    b.save(tmp_path / "b.png")
+    there = able.compare(tmp_path / "a.png", (tmp_path / "b.png").read_bytes())
+    for other in (able.compare(b, a), able.compare(drawn.test.images[0], str(tmp_path / "b.png"))):
+        assert (other.same_probability, other.score) == pytest.approx((there.same_probability, there.score), abs=1e-5)
+    assert there.same_probability == table.probability(np.array([there.score]))[0]
+    itself = able.compare(a, a)
+    assert itself.score == pytest.approx({"cosine": 1, "class-distance": 1e-7**0.5}[table.measure], abs=1e-5)
+    assert itself.same_probability == pytest.approx(0.95, abs=1e-3)
+    assert itself.same_probability > there.same_probability
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.measure)
+def test_many_pairs_give_what_one_by_one_gives(table: Similarity, drawn: Splits, encoder: Encoder) -> None:
+    able = comparing(encoder, table)
+    outputs = able.run(drawn.test.images)
+    left, right = np.arange(50), np.arange(50)[::-1]
+    scores, same = (each(outputs[left], outputs[right]) for each in (able.scores, able.same_probability))
+    assert scores.shape == same.shape == (50,)
+    assert scores.dtype == same.dtype == np.float64
+    for i in (0, 7, 40):
+        alone = able.compare(drawn.test.images[left[i]], drawn.test.images[right[i]])
+        assert (same[i], scores[i]) == pytest.approx((alone.same_probability, alone.score), abs=1e-4)
+    assert able.same_probability(outputs[:0], outputs[:0]).shape == (0,)
+    with pytest.raises(InputError, match="as many on the left"):
+        able.scores(outputs, outputs[:1])
+
+
+def test_a_model_without_a_table_cannot_compare(drawn: Splits, encoder: Encoder) -> None:
+    plain = Encoder.from_content(encoder.content, replace(encoder.card, similarity=None))
+    outputs = plain.run(drawn.test.images[:2])
+    image = drawn.test.images[0]
+    for ask in (plain.scores, plain.same_probability):
+        with pytest.raises(ModelFileError, match="no similarity table; train it again"):
+            ask(outputs, outputs)
+    with pytest.raises(ModelFileError, match="or name another model"):
+        plain.compare(image, image)
 
 
 def test_nothing_gives_nothing(encoder: Encoder) -> None:

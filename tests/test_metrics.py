@@ -62,3 +62,39 @@ def test_calibration_error_by_loops(logits: np.ndarray, labels: np.ndarray) -> N
 
 def test_nothing_gives_nan() -> None:
     assert math.isnan(metrics.accuracy(np.empty(0, np.int64), np.empty(0, np.int64)))
+
+
+@pytest.mark.parametrize("relevant", [1, 7, 30])
+def test_retrieval_measures_by_loops(relevant: int) -> None:
+    ranked = np.random.default_rng(relevant).random(80) < 0.4
+    hits = sum(bool(hit) for hit in ranked[:relevant])
+    assert metrics.r_precision(ranked, relevant) == hits / relevant
+
+    def precision(i: int) -> float:
+        return sum(bool(hit) for hit in ranked[:i]) / i
+
+    expected = sum(precision(i) for i in range(1, relevant + 1) if ranked[i - 1]) / relevant
+    assert metrics.map_at_r(ranked, relevant) == pytest.approx(expected)
+    expected = sum(precision(i) for i in range(1, relevant + 1) if ranked[i - 1]) / relevant
+    assert metrics.map_at_k(ranked, relevant) == pytest.approx(expected)
+
+
+def test_map_at_k_is_divided_by_k_whatever_there_is() -> None:
+    assert metrics.map_at_k(np.ones(3, bool)) == pytest.approx(3 / 100)
+    assert metrics.map_at_k(np.ones(200, bool)) == 1
+    assert metrics.map_at_k(np.zeros(3, bool)) == 0
+
+
+def test_a_query_without_its_class_in_the_gallery_has_no_value() -> None:
+    assert math.isnan(metrics.r_precision(np.zeros(5, bool), 0))
+    assert math.isnan(metrics.map_at_r(np.zeros(5, bool), 0))
+
+
+def test_pair_measures_by_loops() -> None:
+    random = np.random.default_rng(0)
+    probabilities, same = random.random(50), random.random(50) < 0.5
+    loss = sum(-math.log(p if alike else 1 - p) for p, alike in zip(probabilities, same, strict=True)) / 50
+    assert metrics.binary_cross_entropy(probabilities, same) == pytest.approx(loss)
+    error = sum(abs(p - alike) for p, alike in zip(probabilities, same, strict=True)) / 50
+    assert metrics.mean_absolute_error(probabilities, same) == pytest.approx(error)
+    assert metrics.binary_cross_entropy(np.array([0.0]), np.array([True])) == pytest.approx(-math.log(1e-7))

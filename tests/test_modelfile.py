@@ -13,6 +13,7 @@ from vitrine import encoder as encoders
 from vitrine import modelfile, storage
 from vitrine.encoder import Encoder
 from vitrine.errors import ModelFileError
+from vitrine.similarity import Similarity
 
 DEFAULT = encoders.find("default")
 
@@ -36,10 +37,15 @@ def test_the_shipped_file_is_whole_small_and_self_contained(content: bytes) -> N
 
 def test_the_card_survives_writing_and_reading(content: bytes, tmp_path: Path) -> None:
     card = modelfile.parse(content, "it").card
-    renamed = replace(card, name="other", similarity={"scores": [0.0, 1.0], "probabilities": [0.1, 0.9]})
+    renamed = replace(card, name="other", similarity=Similarity("cosine", (0.0, 1.0), (0.1, 0.9)))
     modelfile.write(tmp_path / "a.onnx", content, renamed)
     assert modelfile.read(tmp_path / "a.onnx").card == renamed
     Encoder.load(tmp_path / "a.onnx")
+
+
+def test_a_table_from_before_there_were_measures_is_of_cosines() -> None:
+    old = altered(lambda fields: fields.update(similarity={"scores": [0, 1], "probabilities": [0.1, 0.9]}))
+    assert modelfile.parse(old, "it").card.similarity == Similarity("cosine", (0.0, 1.0), (0.1, 0.9))
 
 
 def test_identity_is_of_the_embedding_graph_and_the_spec_only(content: bytes) -> None:
@@ -99,6 +105,7 @@ def flipped() -> bytes:
         (lambda: altered(lambda fields: fields.update(temperature=0)), "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields["classes"].update(uk=["one"])), "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields["image"].update(channels=7)), "metadata of .* is damaged"),
+        (lambda: altered(lambda fields: fields.update(similarity={"scores": [0, 1]})), "metadata of .* is damaged"),
     ],
 )
 def test_other_files_are_refused_in_one_sentence(make: Callable[[], bytes], says: str, tmp_path: Path) -> None:

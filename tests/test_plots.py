@@ -25,6 +25,21 @@ def test_neighbours_set_the_query_apart_and_take_colour(tmp_path: Path) -> None:
     assert ((pixels == (255, 0, 0)).all(axis=2)).mean() > 0.2
 
 
+def test_a_pair_keeps_its_captions_apart_and_within_the_picture(tmp_path: Path) -> None:
+    """Wide beside tall, with names as long as a disk allows, in a script that the font lacks, and not UTF-8."""
+    wide, tall = np.full((20, 400, 3), (255, 0, 0), np.uint8), np.full((400, 2, 1), 0, np.uint8)
+    for name in ("W" * 251, "i" * 251, "长" * 80, "$x^2$ \udcff"):
+        tiles = [Tile(image, f"{'a class ' * 30}\n{name}.jpg") for image in (wide, tall)]
+        plots.pair(tiles[0], tiles[1], tmp_path / "pair.png", "same kind of garment: over 99.9 %")
+        pixels = images.read(tmp_path / "pair.png")
+        ink = pixels.min(axis=2) < 128  # (h, w)
+        assert ink[: ink.shape[0] // 10].any()  # the title
+        edges = ink[0].any(), ink[-1].any(), ink[:, :8].any(), ink[:, -8:].any()
+        assert not any(edges)
+        middle = ink.shape[1] // 2
+        assert not ink[ink.shape[0] // 10 :, middle - 3 : middle + 3].any()  # nothing of one tile in the other
+
+
 def test_a_place_that_cannot_be_written(drawn: Splits, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):

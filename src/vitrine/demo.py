@@ -14,7 +14,7 @@ from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Dataset, Progress, Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.errors import DownloadError
-from vitrine.evaluation import Evaluation
+from vitrine.evaluation import FirstLook
 from vitrine.plots import Tile
 
 NEIGHBOURS = 9
@@ -30,7 +30,7 @@ class Demo:
     data: str
     items: int
     reused: int
-    evaluation: Evaluation
+    evaluation: FirstLook
     picture: Path
     seconds: float
 
@@ -52,7 +52,7 @@ def run(out: Path, stage: Stage, say: Callable[[str], None], data_dir: Path | No
         known = {source: (int(id), vector) for id, vector, source in zip(ids, vectors, sources, strict=True)}
         gallery = np.stack([known[source][1] for source in splits.train.sources])  # (train, d)
         with stage(f"Classify {len(splits.test):,} {whole.name} test images, find their look-alikes") as progress:
-            measured = evaluation.query_gallery(encoder, splits.test, gallery, splits.train.labels, progress)
+            measured = evaluation.first_look(encoder, splits.test, gallery, splits.train.labels, progress)
         queries = splits.test[np.array(one_of_each(splits.test, seed))]
         picture = out / "neighbours.png"
         with stage("Draw the look-alikes"):

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from vitrine import images, metrics, modelfile, storage
+from vitrine import images, metrics, modelfile, similarity, storage
 from vitrine.datasets import Progress, silent
 from vitrine.errors import InputError, ModelFileError
 from vitrine.images import Picture
 from vitrine.modelfile import ModelCard
+from vitrine.similarity import Measure, Similarity
 
 BATCH = 250
 
@@ -25,6 +26,10 @@ class Outputs:
 
     logits: npt.NDArray[np.float32]
     embeddings: npt.NDArray[np.float32]
+
+    def __getitem__(self, which: npt.NDArray[np.integer] | slice) -> "Outputs":
+        """The rows that an index array or a slice chooses."""
+        return Outputs(self.logits[which], self.embeddings[which])
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,16 @@ class Prediction:
     label: str
     probability: float
     probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How alike two pictures are. same_probability: that both show the same class, if as many pairs do as do not.
+    score: the model's measure of likeness, see `Similarity`.
+    """
+
+    same_probability: float
+    score: float
 
 
 class Encoder:
@@ -123,6 +138,52 @@ class Encoder:
     def embed(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
         """(n, d) float32, L2-normalised: pictures that look alike have a high inner product. Raises ImageError."""
         return self.run(self.prepare(pictures)).embeddings
+
+    def scores(self, left: Outputs, right: Outputs) -> npt.NDArray[np.float64]:
+        """(n,) float64: how alike each row of `left` and the same row of `right` are, by the model's measure.
+
+        Raises ModelFileError when the model has no similarity table, InputError when the rows differ in number.
+        """
+        return pair_scores(self._table().measure, left, right)
+
+    def same_probability(self, left: Outputs, right: Outputs) -> npt.NDArray[np.float64]:
+        """(n,) float64: the probability that each row of `left` and the same row of `right` show the same class, if as
+        many pairs do as do not.
+
+        Raises ModelFileError when the model has no similarity table, InputError when the rows differ in number.
+        """
+        return self._table().probability(self.scores(left, right))
+
+    def compare(self, a: Picture, b: Picture) -> Comparison:
+        """Whether two pictures show the same kind of garment.
+
+        Raises ImageError, or ModelFileError when the model has no similarity table.
+        """
+        outputs = self.run(self.prepare([a, b]))
+        pair = outputs[:1], outputs[1:]
+        return Comparison(float(self.same_probability(*pair)[0]), float(self.scores(*pair)[0]))
+
+    def _table(self) -> Similarity:
+        if self.card.similarity is None:
+            raise ModelFileError(
+                f"The model {self.card.name} cannot compare pictures, its file has no similarity table; train it again"
+                " with `vitrine train`, or name another model."
+            )
+        return self.card.similarity
+
+
+def pair_scores(measure: Measure, left: Outputs, right: Outputs) -> npt.NDArray[np.float64]:
+    """(n,) float64: how alike each row of `left` and the same row of `right` are.
+
+    Raises InputError when the rows differ in number.
+    """
+    if len(left.logits) != len(right.logits):
+        raise InputError(
+            f"Pairs need as many on the left as on the right; these are {len(left.logits)} and {len(right.logits)}."
+        )
+    if measure == "cosine":
+        return similarity.cosine(left.embeddings, right.embeddings)
+    return similarity.class_distance(left.logits, right.logits)
 
 
 def find(name_or_path: str | Path) -> Path:

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def accuracy(predicted: Labels, labels: Labels) -> float:
@@ -36,6 +37,70 @@ def precision_at_1(neighbour_labels: Labels, query_labels: Labels) -> float:
     True
     """
     return accuracy(neighbour_labels, query_labels)
+
+
+def r_precision(ranked: Flags, relevant: int) -> float:
+    """Of one query, the share of its class among its R best: (1 / R) * sum_{i <= R} rel(i).
+
+    ranked: (n,) bool, rel(1), rel(2), ...: whether each item of the gallery, best first, has the query's class; its
+    first R are enough. relevant: R, how many items of the gallery have that class, the query itself not counted.
+    R = 0 (a class that the gallery lacks) has no value and gives nan: the mean over queries leaves it out.
+
+    >>> r_precision(np.array([True, False, True, True]), 3) == 2 / 3
+    True
+    """
+    return float(np.count_nonzero(ranked[:relevant]) / relevant) if relevant else float("nan")
+
+
+def map_at_r(ranked: Flags, relevant: int) -> float:
+    """Of one query, the precision at each hit among its R best: (1 / R) * sum_{i <= R} P(i) * rel(i), where P(i) is the
+    share of hits among the first i (Musgrave, Belongie, Lim 2020, arXiv 2003.08505). The mean over queries is MAP@R.
+
+    ranked, relevant, and R = 0: as in `r_precision`.
+
+    >>> map_at_r(np.array([True, False, True, True]), 3) == (1 / 1 + 2 / 3) / 3
+    True
+    """
+    return _precision_at_hits(ranked[:relevant]) / relevant if relevant else float("nan")
+
+
+def map_at_k(ranked: Flags, k: int = 100) -> float:
+    """Of one query, (1 / k) * sum_{i <= k} P(i) * rel(i), P(i) as in `map_at_r`; the mean over queries is MAP@k.
+
+    The sum is divided by k, never by the hits found: a lone hit at the top of a poor list is no perfect answer. So
+    less than k items of the query's class in the gallery keep it below 1. ranked: (n,) bool, best first.
+
+    >>> map_at_k(np.array([True, False, True, True]), k=2)
+    0.5
+    """
+    return _precision_at_hits(ranked[:k]) / k
+
+
+def _precision_at_hits(ranked: Flags) -> float:
+    """Sum of P(i) * rel(i): the j-th hit, at place i, has precision j / i."""
+    places = np.flatnonzero(ranked) + 1
+    return float((np.arange(1, len(places) + 1) / places).sum())
+
+
+def binary_cross_entropy(probabilities: Floats, same: Flags) -> float:
+    """Mean of -log p where `same`, of -log (1 - p) elsewhere, in nats. Both (n,); n = 0 gives nan.
+
+    Probabilities are kept within 1e-7 and 1 - 1e-7, as Keras does: a wrong answer of 0 or 1 costs 16.1, not infinity.
+
+    >>> round(binary_cross_entropy(np.array([0.75, 0.5]), np.array([True, False])), 6)  # (-log 0.75 - log 0.5) / 2
+    0.490415
+    """
+    inside = np.clip(np.asarray(probabilities, np.float64), 1e-7, 1 - 1e-7)
+    return float(np.mean(-np.log(np.where(same, inside, 1 - inside)))) if len(inside) else float("nan")
+
+
+def mean_absolute_error(probabilities: Floats, same: Flags) -> float:
+    """Mean of |p_i - [same_i]|. Both (n,); n = 0 gives nan.
+
+    >>> mean_absolute_error(np.array([0.75, 0.5]), np.array([True, False]))
+    0.375
+    """
+    return float(np.mean(np.abs(np.asarray(probabilities, np.float64) - same))) if len(same) else float("nan")
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:

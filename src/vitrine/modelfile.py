@@ -14,6 +14,7 @@ from typing import Any
 
 from vitrine import storage
 from vitrine.errors import InputError, ModelFileError
+from vitrine.similarity import Similarity
 from vitrine.spec import ImageSpec
 
 FORMAT_VERSION = 1
@@ -30,9 +31,9 @@ class ModelCard:
 
     name: the recipe's. identity: hash of the graph that makes the embedding, its weights and the image spec; catalogues
     go by it. image: what the model wants to see. classes: language -> names. embedding: its size. temperature: logits
-    are divided by it before the softmax. rejection: {"score": name, "threshold": number} or None; similarity:
-    {"scores": [...], "probabilities": [...]}, a monotone table from cosine to the probability of the same class, or
-    None. recipe, seed, data: how it was trained. metrics: measured on the validation split by ONNX Runtime.
+    are divided by it before the softmax. rejection: {"score": name, "threshold": number} or None. similarity:
+    what the likeness of two pictures says of their classes, or None. recipe, seed, data: how it was trained. metrics:
+    measured on the validation split by ONNX Runtime.
     """
 
     name: str
@@ -42,7 +43,7 @@ class ModelCard:
     embedding: int
     temperature: float
     rejection: dict[str, Any] | None
-    similarity: dict[str, Any] | None
+    similarity: Similarity | None
     recipe: dict[str, Any]
     seed: int
     data: dict[str, Any]
@@ -53,6 +54,7 @@ class ModelCard:
             **vars(self),
             "image": self.image.to_json(),
             "classes": {language: list(names) for language, names in self.classes.items()},
+            "similarity": self.similarity.to_json() if self.similarity else None,
         }
         return {"format_version": FORMAT_VERSION, **fields}
 
@@ -64,6 +66,7 @@ class ModelCard:
             raise ValueError("the classes differ in number between languages")
         if not 0 < float(fields["temperature"]) < 1e6:
             raise ValueError("the temperature must be above 0")
+        similarity = fields["similarity"]
         return cls(
             name=str(fields["name"]),
             identity=str(fields["identity"]),
@@ -72,7 +75,7 @@ class ModelCard:
             embedding=int(fields["embedding"]),
             temperature=float(fields["temperature"]),
             rejection=fields["rejection"],
-            similarity=fields["similarity"],
+            similarity=None if similarity is None else Similarity.from_json(similarity),
             recipe=dict(fields["recipe"]),
             seed=int(fields["seed"]),
             data=dict(fields["data"]),

@@ -4,8 +4,11 @@ nothing.
 Figures are made without pyplot: no global state, no display.
 """
 
+import bisect
+import contextlib
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,8 @@ Pixels = npt.NDArray[np.uint8]
 
 RIGHT, WRONG, PLAIN = "#0072b2", "#d55e00", "#222222"
 """Blue, vermilion (Okabe and Ito: told apart by the colour-blind) and near-black."""
+
+CAPTION, DPI = 7.5, 120  # points; pixels an inch
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,27 @@ def neighbours(rows: Sequence[tuple[Tile | None, Sequence[Tile]]], path: Path, t
     _draw([[query, *matches] for query, matches in rows], columns, path, title, apart=True)
 
 
-def _draw(rows: Sequence[Sequence[Tile | None]], columns: int, path: Path, title: str, apart: bool = False) -> None:
-    side, gap, head = 1.1, 0.42, 0.5 if title else 0.1  # inches
+def pair(left: Tile, right: Tile, path: Path, title: str) -> None:
+    """Two pictures side by side, large. A line that is too long loses its middle. Raises StorageError."""
+    side = 2.8
+    tiles = [
+        replace(tile, caption="\n".join(_shortened(line, side - 0.2) for line in tile.caption.split("\n")))
+        for tile in (left, right)
+    ]
+    _draw([tiles], 2, path, title, side=side)
+
+
+def _draw(
+    rows: Sequence[Sequence[Tile | None]],
+    columns: int,
+    path: Path,
+    title: str,
+    apart: bool = False,
+    side: float = 1.1,
+) -> None:
+    gap, head = 0.42, 0.5 if title else 0.1  # inches, as `side` of a tile
     figure = Figure(
-        figsize=(columns * (side + 0.12) + (0.25 if apart else 0) + 0.2, len(rows) * (side + gap) + head), dpi=120
+        figsize=(columns * (side + 0.12) + (0.25 if apart else 0) + 0.2, len(rows) * (side + gap) + head), dpi=DPI
     )
     width, height = figure.get_size_inches()
     for r, row in enumerate(rows):
@@ -58,7 +80,7 @@ def _draw(rows: Sequence[Sequence[Tile | None]], columns: int, path: Path, title
     if title:
         place = (0.16 / width, 1 - 0.2 / height)
         figure.text(*place, _shown(title), fontsize=11, fontweight="bold", va="center", color=PLAIN, parse_math=False)
-    with storage.writing(path) as part:
+    with storage.writing(path) as part, _any_script():
         figure.savefig(part, format="png", facecolor="white")
 
 
@@ -75,9 +97,31 @@ def _tile(axes: Axes, tile: Tile) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color("#bbbbbb")
-    axes.set_xlabel(_shown(tile.caption), fontsize=7.5, color=tile.colour, labelpad=3, parse_math=False)
+    axes.set_xlabel(_shown(tile.caption), fontsize=CAPTION, color=tile.colour, labelpad=3, parse_math=False)
 
 
 def _shown(text: str) -> str:
     """Text as matplotlib can draw it: a name that is not valid UTF-8 has its odd bytes replaced."""
     return text.encode(errors="replace").decode()
+
+
+def _shortened(line: str, inches: float) -> str:
+    """A line of a caption that is at most so wide: what does not fit is taken out of its middle."""
+    line = _shown(line)
+    drawn = Figure(dpi=DPI).text(0, 0, line, fontsize=CAPTION, parse_math=False)
+
+    def without(gone: int) -> str:
+        kept = len(line) - gone
+        return f"{line[: (kept + 1) // 2]}…{line[len(line) - kept // 2 :]}" if gone else line
+
+    def fits(gone: int) -> bool:
+        drawn.set_text(without(gone))
+        return bool(drawn.get_window_extent().width <= inches * DPI)
+
+    with _any_script():
+        return without(bisect.bisect_left(range(len(line)), True, key=fits))
+
+
+def _any_script() -> contextlib.AbstractContextManager[object]:
+    """Characters that the font lacks become boxes, without a warning for each."""
+    return warnings.catch_warnings(action="ignore", category=UserWarning)

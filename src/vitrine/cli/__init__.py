@@ -5,6 +5,9 @@ output.py    printing, progress bars, JSON
 data.py      vitrine data show|verify
 train.py     vitrine train
 look.py      vitrine classify, vitrine search
+compare.py   vitrine compare
+evaluate.py  vitrine evaluate
+unseen.py    vitrine evaluate RECIPE --protocol unseen-classes
 index.py     vitrine index add|list|info|remove
 model.py     vitrine model card
 demo.py      vitrine demo
@@ -18,7 +21,7 @@ from typing import Annotated
 import typer
 
 import vitrine
-from vitrine.cli import data, demo, index, look, model, train
+from vitrine.cli import compare, data, demo, evaluate, index, look, model, train
 from vitrine.errors import VitrineError
 
 app = typer.Typer(
@@ -32,8 +35,10 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("classify")(look.classify)
 app.command("search")(look.search)
+app.command("compare")(compare.compare)
 app.add_typer(index.app, name="index")
 app.add_typer(model.app, name="model")
 

@@ -70,7 +70,7 @@ def classify(
             )
         else:
             _print_prediction(source, prediction, names)
-    _give_up(failed)
+    give_up(failed)
 
 
 def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineError"]]:
@@ -115,7 +115,7 @@ def _draw_steps(image: "Pixels", encoder: "Encoder", label: str, path: Path) -> 
     output.say(f"What the model saw: {path}")
 
 
-def _give_up(failed: list[str]) -> None:
+def give_up(failed: list[str]) -> None:
     """What could not be read ends the command with exit code 2, after all others were answered."""
     for sentence in failed[:-1]:
         output.say(f"vitrine: {sentence}")

@@ -47,10 +47,10 @@ def train(
     run = out or Path("runs") / read.name
     loop.check_device(device)
     with output.stage(f"Load {read.data.name}") as progress:
-        loaded = by_name.load(read.data.name, data_dir, _spec(read), progress)
+        loaded = by_name.load(read.data.name, data_dir, look(read), progress)
     output.list_unreadable(loaded.unreadable)
     try:
-        result = _watched(
+        result = watched(
             lambda watch: loop.train(read, loaded.splits.train, run, resume=resume, device=device, watch=watch), as_json
         )
     except KeyboardInterrupt:
@@ -74,7 +74,7 @@ def train(
         print(f"Use it: vitrine classify PICTURE --model {result.model}")
 
 
-def _spec(recipe: "Recipe") -> "ImageSpec":
+def look(recipe: "Recipe") -> "ImageSpec":
     """The look that pictures of a folder are brought to."""
     from dataclasses import replace
 
@@ -100,7 +100,7 @@ def _overrides(arguments: list[str]) -> dict[str, str]:
     return found
 
 
-def _watched(work: "Callable[[Watch], Result]", as_json: bool) -> "Result":
+def watched(work: "Callable[[Watch], Result]", as_json: bool) -> "Result":
     """Do the work with a bar for the whole run and a line for each epoch that is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

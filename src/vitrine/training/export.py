@@ -4,22 +4,29 @@ import contextlib
 import io
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import sklearn.isotonic  # noqa: F401  # `fit` needs it when all is trained: its absence must show before
 import torch
 
 from vitrine import metrics, modelfile
+from vitrine import similarity as similarities
 from vitrine.datasets import Dataset
-from vitrine.encoder import Encoder
-from vitrine.errors import ModelFileError
+from vitrine.encoder import Encoder, Outputs, pair_scores
+from vitrine.errors import DataError, ModelFileError
+from vitrine.evaluation import balanced_pairs
 from vitrine.modelfile import ModelCard
+from vitrine.similarity import Measure, Similarity
 from vitrine.spec import ImageSpec
 from vitrine.training.models import ForModelFile, Network
 from vitrine.training.recipe import Recipe
+
+Places = npt.NDArray[np.intp]
 
 TOLERANCE = 1e-3
 """Largest allowed difference between ONNX Runtime and torch, both float32: in a logit, relative to the largest one; in
@@ -28,14 +35,25 @@ a number of the embedding.
 
 OPSET = 18
 
+FITTED_PAIRS, MEASURED_PAIRS = 200_000, 20_000
+"""How many pairs of validation images the similarity table is fitted on (seed 0), and measured on (seed 1)."""
+
 
 def export(
-    network: Network, recipe: Recipe, image: ImageSpec, data: dict[str, Any], validation: Dataset, path: Path
+    network: Network,
+    recipe: Recipe,
+    image: ImageSpec,
+    data: dict[str, Any],
+    validation: Dataset,
+    path: Path,
+    similarity: Similarity | None = None,
 ) -> ModelCard:
     """Write `network` to `path` as a model file and return its card.
 
-    The temperature is fitted and the metrics are measured on `validation`, through ONNX Runtime. Raises ModelFileError,
-    and writes nothing, when ONNX Runtime's answers differ from torch's by more than TOLERANCE; StorageError.
+    The temperature and the similarity table, unless one is given, are fitted and the metrics are measured on
+    `validation`, through ONNX Runtime. The table is None where the validation images make no pairs. Raises
+    ModelFileError, and writes nothing, when ONNX Runtime's answers differ from torch's by more than TOLERANCE;
+    StorageError.
     """
     model = ForModelFile(network, image.mean, image.sd, recipe.training.mirror).eval().cpu().float()
     content = _to_onnx(model, image)
@@ -45,10 +63,10 @@ def export(
         identity=modelfile.identity(content, image),
         image=image,
         classes=validation.class_names,
-        embedding=network.head.in_features,
+        embedding=network.dimensions,
         temperature=1.0,
         rejection=None,
-        similarity=None,
+        similarity=similarity,
         recipe=recipe.to_json(),
         seed=recipe.training.seed,
         data=data,
@@ -58,8 +76,9 @@ def export(
 
 
 def _write_measured(path: Path, content: bytes, card: ModelCard, validation: Dataset) -> ModelCard:
-    """Fit the temperature, measure, write."""
-    logits = Encoder.from_content(content, card).run(validation.images).logits
+    """Fit the temperature and, unless the card has one, the similarity table; measure, write."""
+    outputs = Encoder.from_content(content, card).run(validation.images)
+    logits = outputs.logits
     temperature = metrics.fit_temperature(logits, validation.labels)
     probabilities = metrics.softmax(logits, temperature)
     measured = {
@@ -68,10 +87,43 @@ def _write_measured(path: Path, content: bytes, card: ModelCard, validation: Dat
         "validation_ece": metrics.expected_calibration_error(probabilities, validation.labels),
         "validation_images": len(validation),
     }
+    table = card.similarity or _fit_similarity(outputs, validation.labels)
+    if table:
+        measured |= _measure_pairs(table, outputs, validation.labels)
     rounded = {name: round(value, 6) for name, value in measured.items()}
-    final = ModelCard(**{**vars(card), "temperature": round(temperature, 6), "metrics": rounded})
+    final = replace(card, temperature=round(temperature, 6), similarity=table, metrics=rounded)
     modelfile.write(path, content, final)
     return final
+
+
+def _fit_similarity(outputs: Outputs, labels: npt.NDArray[np.int64]) -> Similarity | None:
+    """The table for the cosine, from balanced pairs of the outputs; None where the labels (n,) make none."""
+    try:
+        left, right, same = balanced_pairs(labels, FITTED_PAIRS, seed=0)
+        return similarities.fit(_scores("cosine", outputs, left, right), same)
+    except DataError:  # one class; no class twice; an embedding that is the same for all
+        return None
+
+
+def _measure_pairs(table: Similarity, outputs: Outputs, labels: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Binary cross-entropy and mean absolute error on other balanced pairs, of the same images as the fit's; nothing
+    where the labels make no pairs.
+    """
+    try:
+        left, right, same = balanced_pairs(labels, MEASURED_PAIRS, seed=1)
+    except DataError:
+        return {}
+    probability = table.probability(_scores(table.measure, outputs, left, right))
+    return {
+        "validation_pair_loss": metrics.binary_cross_entropy(probability, same),
+        "validation_pair_error": metrics.mean_absolute_error(probability, same),
+    }
+
+
+def _scores(measure: Measure, outputs: Outputs, left: Places, right: Places) -> npt.NDArray[np.float64]:
+    """`pair_scores` of the rows `left` and `right` (n,), in blocks: all pairs' embeddings at once may be gigabytes."""
+    blocks = np.array_split(np.arange(len(left)), max(1, len(left) // 2000))
+    return np.concatenate([pair_scores(measure, outputs[left[block]], outputs[right[block]]) for block in blocks])
 
 
 def _to_onnx(model: ForModelFile, image: ImageSpec) -> bytes:

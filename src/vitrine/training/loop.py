@@ -18,21 +18,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import vitrine
 from vitrine import storage
 from vitrine.datasets import Dataset
 from vitrine.errors import DataError, InputError
 from vitrine.modelfile import ModelCard
+from vitrine.similarity import Similarity
 from vitrine.spec import ImageSpec
-from vitrine.training import checkpoints, losses, models
+from vitrine.training import checkpoints, losses, models, samplers
 from vitrine.training.checkpoints import Checkpoint
 from vitrine.training.export import export
 from vitrine.training.recipe import DataTable, OptimiserTable, Recipe, ScheduleTable
 from vitrine.training.transforms import augment
 
 MODEL_FILE = "model.onnx"
+
+ONLY_FOR_EXPORT = ("training.mirror", "model.looks_weight", "model.sharpness")
+"""Keys of a recipe that a run may be resumed, or a finished one exported again, with other values of."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def train(
 ) -> Result:
     """Train `recipe` on `dataset` (its training part) and write everything into the folder `run`.
 
-    resume: go on from the folder's checkpoint; the recipe and the data must be those that it was started with. Raises
+    resume: go on from the folder's checkpoint, or export a finished run again; the recipe (but for ONLY_FOR_EXPORT) and
+    the data must be those that it was started with. Raises
     InputError (a run is there already, or none to resume, or another recipe), DataError, StorageError, ModelFileError.
     """
     watch = watch or Watch()
@@ -103,6 +108,9 @@ def train(
         "data": {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()},
     }
     state = _State(recipe, image, len(dataset.class_names["en"]), device)
+    if recipe.model.start and not resume:
+        _start_from(state.network, run.parent / recipe.model.start)
+        state.averaged.load_state_dict(state.network.state_dict())
     history: list[Epoch] = []
     if resume:
         history = _resume(state, run, facts)
@@ -141,8 +149,22 @@ def train(
         _write_history(run, history)
         watch.epoch(line)
 
-    card = export(state.averaged, recipe, image, facts["data"], validation, run / MODEL_FILE)
+    card = export(
+        state.averaged, recipe, image, facts["data"], validation, run / MODEL_FILE, _head_table(state.objective)
+    )
     return Result(run / MODEL_FILE, card, history, models.parameter_count(state.network))
+
+
+def _head_table(objective: losses.Objective) -> Similarity | None:
+    """Report A's head as a table, for it is a function of one number, the distance of two vectors of probabilities; at
+    most sqrt(2). None where the recipe has no such head. Where the curve should rise a little, it is held.
+    """
+    if not isinstance(objective.metric, losses.ReportAHead):
+        return None
+    distances = torch.linspace(0, math.sqrt(2), 257)
+    weights = next(objective.metric.parameters())
+    curve = objective.metric.probability(distances.to(weights.device)).double().cpu().numpy()
+    return Similarity("class-distance", tuple(distances.tolist()), tuple(np.minimum.accumulate(curve).tolist()))
 
 
 def check_device(device: str) -> None:
@@ -162,9 +184,17 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
     """
     if not dataset.labelled:
         raise DataError(f"{dataset.name} has images without a class; training needs a sub-folder per class.")
+    names = dataset.class_names["en"]
+    if any(label >= len(names) for label in table.leave_out) or len(names) - len(set(table.leave_out)) < 2:
+        raise DataError(
+            f"data.leave_out is {list(table.leave_out)}; {dataset.name} has the classes 0 to {len(names) - 1}, and two"
+            " at least must be left to train on."
+        )
     if table.limit:
         dataset = dataset[: table.limit]
-    n, names = len(dataset), dataset.class_names["en"]
+    if table.leave_out:
+        dataset = dataset[np.flatnonzero(~np.isin(dataset.labels, table.leave_out))]
+    n = len(dataset)
     held = np.zeros(n, bool)  # (n,): in validation?
     if table.split == "last":
         held[n - round(n * table.validation) :] = True
@@ -178,7 +208,8 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
         raise DataError(
             f"{dataset.name} has {n} images, too few to hold {table.validation:g} of them out for validation; add some."
         )
-    missing = [name for name, count in zip(names, training.counts(), strict=True) if not count]
+    counts = training.counts()
+    missing = [name for k, name in enumerate(names) if not counts[k] and k not in table.leave_out]
     if missing:
         raise DataError(
             f"No training images would be left of the class {missing[0]!r} of {dataset.name}; add pictures, or change"
@@ -196,8 +227,11 @@ class _State:
         self.network = models.build(recipe.model, image.channels, image.height, classes).to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.averaged = copy.deepcopy(self.network) if recipe.training.ema else self.network
-        self.optimiser = _optimiser(self.network, recipe.optimiser)
-        self.loss = losses.build(recipe.loss)
+        self.objective = losses.Objective(recipe.loss, classes, self.network.head.in_features).to(device)
+        self.network.probe = self.objective.probe
+        self.optimiser = _optimiser([*self.network.parameters(), *self.objective.parameters()], recipe.optimiser)
+        ends = [[(value - mean) / sd for mean, sd in zip(image.mean, image.sd, strict=True)] for value in (0, 1)]
+        self.black, self.white = torch.tensor(ends, device=device)  # (c,) each
         self.steps, self.rate = 0, 0.0
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -219,6 +253,7 @@ class _State:
     def tensors(self) -> dict[str, Tensor]:
         """Everything above as named tensors."""
         found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        found |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
         if self.recipe.training.ema:
             found |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
         for index, entries in self.optimiser.state_dict()["state"].items():
@@ -228,6 +263,7 @@ class _State:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
         self.network.load_state_dict(_named(tensors, "network."))
+        self.objective.load_state_dict(_named(tensors, "objective."))
         self.averaged.load_state_dict(_named(tensors, "averaged.") or self.network.state_dict())
         stored = self.optimiser.state_dict()
         for name, value in tensors.items():
@@ -244,39 +280,36 @@ def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watch: Watch) -> tuple[float, float]:
-    """One pass over the training images; their mean loss and accuracy."""
+    """One epoch; its mean loss and accuracy."""
     recipe = state.recipe
-    n, batch = len(images), min(recipe.training.batch_size, len(images))
     generator = torch.Generator(state.device).manual_seed((recipe.training.seed << 20) + epoch)
-    order = torch.randperm(n, generator=generator, device=state.device)
-    total_steps = recipe.training.epochs * math.ceil(n / batch)
+    batches = _batches(recipe, labels, generator)
+    n = sum(len(batch) for batch in batches)
     total_loss = torch.zeros((), device=state.device)
     right = torch.zeros((), device=state.device)
+    done = 0
     start = time.perf_counter()
     state.network.train()
-    for first in range(0, n, batch):
-        chosen = order[first : first + batch]
-        if len(chosen) < 2:  # batch norm needs two
-            chosen = order[-2:]
-        x = augment(images[chosen], recipe.augmentation, generator).contiguous(
-            memory_format=torch.channels_last
-        )  # (b, c, h, w)
-        y = labels[chosen]  # (b,)
-        state.rate = learning_rate(recipe.optimiser, recipe.schedule, state.steps, total_steps)
+    state.objective.train()
+    for chosen in batches:
+        x, y, which = _views(state, images[chosen], labels[chosen], generator)  # (v b, c, h, w), (v b,), (v b,)
+        state.rate = learning_rate(
+            recipe.optimiser, recipe.schedule, state.steps, recipe.training.epochs * len(batches)
+        )
         for group in state.optimiser.param_groups:
             group["lr"] = state.rate
         with state.autocast():
-            logits, embeddings = state.network(x)
-        loss = state.loss(logits, embeddings, y)
+            logits, vectors = state.network(x)
+        loss = state.objective(logits, vectors, y, which)
         state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        loss.backward()
         state.optimiser.step()
         state.steps += 1
         if recipe.training.ema:
             state.update_average()
-        total_loss += loss.detach() * len(y)
-        right += (logits.argmax(1) == y).sum()
-        done = min(first + batch, n)
+        total_loss += loss.detach() * len(chosen)
+        right += (logits.argmax(1) == y).sum() / recipe.training.views
+        done += len(chosen)
         watch.step(
             Step(
                 epoch,
@@ -289,6 +322,26 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
             )
         )
     return float(total_loss) / n, float(right) / n
+
+
+def _batches(recipe: Recipe, labels: Tensor, generator: torch.Generator) -> samplers.Batches:
+    """The epoch's batches, as indices into the training images."""
+    batch = recipe.training.batch_size
+    steps = recipe.sampler.steps or math.ceil(len(labels) / batch)
+    if recipe.sampler.name == "pairs":
+        return samplers.pairs(labels, batch, steps, generator)
+    if recipe.sampler.name == "per-class":
+        return samplers.per_class(labels, batch, recipe.sampler.per_class, steps, generator)
+    return samplers.shuffled(labels, batch, generator)
+
+
+def _views(state: _State, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """One or two augmented views of each image, in blocks, with its class and its number in the batch."""
+    recipe = state.recipe
+    tables = (recipe.augmentation, recipe.second_view)[: recipe.training.views]
+    views = [augment(images, table, generator, state.black, state.white) for table in tables]
+    x = torch.cat(views).contiguous(memory_format=torch.channels_last)  # (v b, c, h, w)
+    return x, labels.repeat(len(views)), torch.arange(len(labels), device=labels.device).repeat(len(views))
 
 
 def _evaluate(state: _State, images: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -310,9 +363,9 @@ def learning_rate(optimiser: OptimiserTable, schedule: ScheduleTable, step: int,
     return optimiser.learning_rate * (left if schedule.name == "one-cycle" else (1 - math.cos(math.pi * left)) / 2)
 
 
-def _optimiser(network: models.Network, table: OptimiserTable) -> torch.optim.Optimizer:
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+def _optimiser(parameters: list[nn.Parameter], table: OptimiserTable) -> torch.optim.Optimizer:
+    weights = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": weights, "weight_decay": table.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if table.name == "sgd":
         return torch.optim.SGD(groups, lr=table.learning_rate, momentum=table.momentum, nesterov=table.momentum > 0)
@@ -347,18 +400,50 @@ def _as_tensors(dataset: Dataset, image: ImageSpec, device: str) -> tuple[Tensor
     return images.permute(0, 3, 1, 2), torch.from_numpy(dataset.labels.copy()).to(device)
 
 
+def _start_from(network: models.Network, run: Path) -> None:
+    """Take the weights of a finished run. Raises InputError when there is none, or of another network."""
+    if not (run / MODEL_FILE).exists():
+        raise InputError(
+            f"This recipe goes on from a finished run in {run}, and there is none; make it first: vitrine train"
+            f" {run.name} --out {run}"
+        )
+    tensors = checkpoints.load(run).tensors
+    try:
+        network.load_state_dict(_named(tensors, "averaged.") or _named(tensors, "network."))
+    except RuntimeError as error:
+        raise InputError(
+            f"The run in {run} is of another network; name another in model.start, or change the recipe's [model]."
+        ) from error
+
+
 def _resume(state: _State, run: Path, facts: dict[str, Any]) -> list[Epoch]:
     """Load the folder's checkpoint into `state`; the epochs done so far."""
     checkpoint = checkpoints.load(run)
-    stored = {key: checkpoint.facts.get(key) for key in facts}
-    if stored != json.loads(json.dumps(facts)):
-        differing = [key for key in facts if stored[key] != json.loads(json.dumps(facts[key]))]
+    stored, wanted = checkpoint.facts, json.loads(json.dumps(facts))
+    same = {
+        "recipe": _decisive(stored.get("recipe")) == _decisive(wanted["recipe"]),
+        "data": stored.get("data") == wanted["data"],
+    }
+    differing = [key for key in same if not same[key]]
+    if differing:
         raise InputError(
             f"The run in {run} was started with another {' and '.join(differing)}; resume it as it was started, or name"
             " another folder (--out)."
         )
     state.load(checkpoint.tensors)
     return [Epoch(**line) for line in checkpoint.facts["history"]]
+
+
+def _decisive(recipe: Any) -> dict[str, Any]:
+    """The keys of a stored recipe that training depends on."""
+    tables = recipe if isinstance(recipe, dict) else {}
+    keys = {
+        f"{table}.{key}": value
+        for table, entries in tables.items()
+        if isinstance(entries, dict)
+        for key, value in entries.items()
+    }
+    return {key: value for key, value in keys.items() if key not in ONLY_FOR_EXPORT}
 
 
 def _write_history(run: Path, history: list[Epoch]) -> None:

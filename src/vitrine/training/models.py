@@ -1,13 +1,17 @@
 """The networks. Each is an encoder, which makes a feature vector of an image, and a linear head, which makes logits of
 it.
 
-The embedding is the feature vector divided by its L2 norm. Images come in normalised, (n, c, h, w).
+What images are compared by is the feature vector divided by its L2 norm, or, in a network with looks, a vector of its
+own. Images come in normalised, (n, c, h, w).
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitrine.training.keras_resnet50 import KerasResNet50
 from vitrine.training.recipe import ModelTable
 
 
@@ -19,11 +23,74 @@ class Network(nn.Module):
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
+        self.probe = False
+        """Whether the head learns alone, and the encoder nothing from it."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, classes) and embedding (n, d), L2-normalised."""
+        """Logits (n, classes) and vectors to compare by (n, d), L2-normalised."""
         features = self.encoder(images)  # (n, d)
-        return self.head(self.dropout(features)), functional.normalize(features.float(), dim=1)
+        return self._logits(features), functional.normalize(features.float(), dim=1)
+
+    def embedding(self, logits: Tensor, vectors: Tensor) -> Tensor:
+        """The embedding (n, `dimensions`) that the model file gives, of what `forward` gave."""
+        return vectors
+
+    @property
+    def dimensions(self) -> int:
+        return self.head.in_features
+
+    def _logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(features.detach() if self.probe else features))
+        return logits
+
+
+class NetworkWithLooks(Network):
+    """A compact network that also makes a vector of looks, from the map before the last stage, place by place: the
+    stages after it, and averaging over the places, forget what tells one shirt from another. The embedding joins class
+    and looks.
+    """
+
+    encoder: "Compact"
+
+    def __init__(self, encoder: "Compact", table: ModelTable, places: int, classes: int) -> None:
+        super().__init__(encoder, table.embedding, classes, table.dropout)
+        self.sharpness, self.weight = table.sharpness, table.looks_weight
+        self.looks = nn.Sequential(
+            nn.AvgPool2d(2, ceil_mode=True),
+            _convolution(table.widths[-2], table.looks_channels, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(table.looks_channels * places, table.looks, bias=False),
+            nn.BatchNorm1d(table.looks),
+        )
+        self._dimensions = classes + table.looks
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        places = self.encoder.places(images)  # (n, width, h', w')
+        logits = self._logits(self.encoder.features(places))
+        return logits, functional.normalize(self.looks(places).float(), dim=1)
+
+    def embedding(self, logits: Tensor, vectors: Tensor) -> Tensor:
+        return joint_embedding(logits.float() * self.sharpness, vectors, self.weight)
+
+    @property
+    def dimensions(self) -> int:
+        return self._dimensions
+
+
+def joint_embedding(logits: Tensor, looks: Tensor, weight: float) -> Tensor:
+    """Class probabilities p = softmax(logits (n, k)) and unit vectors of looks u (n, l) as one unit vector (n, k + l):
+
+        e = (p, sqrt(1 + weight - |p|^2) u) / sqrt(1 + weight)
+
+    The scalar product of two p is the probability that the two show the same class, if the classifier is calibrated and
+    errs independently: no order by a function of the two could put more of the query's class in front. (Their cosine
+    would not do: it likes those that are unsure in the same way.) The other part has the length that makes every e a
+    unit vector, and orders what is equally probable by looks.
+    """
+    p = logits.softmax(dim=1)
+    rest = (1 + weight - p.square().sum(dim=1, keepdim=True)).sqrt()  # (n, 1), at least sqrt(weight)
+    return torch.cat([p, rest * looks], dim=1) / math.sqrt(1 + weight)
 
 
 def build(table: ModelTable, channels: int, size: int, classes: int) -> Network:
@@ -34,9 +101,15 @@ def build(table: ModelTable, channels: int, size: int, classes: int) -> Network:
         network = Network(mlp(channels * size * size), 128, classes, table.dropout)
     elif table.name == "resnet50":
         network = Network(ResNet50(channels), 2048, classes, table.dropout)
+    elif table.name == "keras-resnet50":
+        network = Network(KerasResNet50(channels), 2048, classes, table.dropout)
     else:
-        network = Network(
-            Compact(channels, table.widths, table.blocks, table.embedding), table.embedding, classes, table.dropout
+        compact = Compact(channels, table.widths, table.blocks, table.embedding)
+        side = -(-size // 2 ** (len(table.widths) - 1))  # each stage after the first halves it, rounding up
+        network = (
+            NetworkWithLooks(compact, table, side * side, classes)
+            if table.looks
+            else Network(compact, table.embedding, classes, table.dropout)
         )
     if table.initialisation == "glorot":
         network.apply(_glorot)
@@ -75,11 +148,25 @@ class Compact(nn.Module):
                 stages.append(BasicBlock(inputs, width, stride=2 if stage and not block else 1))
                 inputs = width
         self.stages = nn.Sequential(*stages)
+        self.before_last = sum(blocks[:-1])
+        """How many blocks come before the last stage."""
         self.project = nn.Sequential(nn.Linear(inputs, embedding, bias=False), nn.BatchNorm1d(embedding))
 
     def forward(self, images: Tensor) -> Tensor:
-        places = self.stages(functional.relu(self.stem(images)))  # (n, width, h', w')
-        features: Tensor = self.project(places.mean((2, 3)))  # (n, embedding)
+        return self.features(self.places(images))
+
+    def places(self, images: Tensor) -> Tensor:
+        """The map before the last stage, (n, width, h', w')."""
+        places = functional.relu(self.stem(images))
+        for block in list(self.stages)[: self.before_last]:
+            places = block(places)
+        return places
+
+    def features(self, places: Tensor) -> Tensor:
+        """(n, embedding), of what `places` gave."""
+        for block in list(self.stages)[self.before_last :]:
+            places = block(places)
+        features: Tensor = self.project(places.mean((2, 3)))
         return features
 
 
@@ -169,9 +256,9 @@ class ForModelFile(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         images = (image.float() * self.scale + self.shift).permute(0, 3, 1, 2)  # (n, c, h, w)
-        logits, embedding = self.network(images)
+        logits, vectors = self.network(images)
         if self.mirror:
-            other_logits, other_embedding = self.network(images.flip(3))
+            other_logits, other_vectors = self.network(images.flip(3))
             logits = (logits + other_logits) / 2
-            embedding = functional.normalize(embedding + other_embedding, dim=1)
-        return logits, embedding
+            vectors = functional.normalize(vectors + other_vectors, dim=1)
+        return logits, self.network.embedding(logits, vectors)

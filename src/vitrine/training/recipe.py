@@ -1,8 +1,8 @@
-"""Recipes: what to train and how, as a TOML file with six tables, each key known by name and type.
+"""Recipes: what to train and how, as a TOML file with nine tables, each key known by name and type.
 
 A recipe is found by name in the package's `recipes/` folder or by path. Any key may be overridden, by its full name
-(`optimiser.learning_rate`) or, where it is the only one of that name, by its last part (`epochs`); hyphens count as
-underscores.
+(`optimiser.learning_rate`) or, where it is the only one of that name, by its last part (`epochs`; the keys of
+[second_view] always in full); hyphens count as underscores.
 """
 
 import dataclasses
@@ -20,39 +20,75 @@ from vitrine.errors import RecipeError
 class DataTable:
     """name: "fashion-mnist", "drawn", or the path of a folder of pictures. limit: train on the first so many images
     only (0: all). validation: share of the training images held out, 0 < share < 1. split: "random" (by class, by seed)
-    or "last" (the last share, as Keras does). size: side of the square image, pixels. normalise: "standard" (mean 0, sd
-    1 over the training images) or "unit" (pixels / 255).
+    or "last" (the last share, as Keras does). leave_out: numbers of classes whose images are not used at all, to
+    measure retrieval on classes never seen. size: side of the square image, pixels. normalise: "standard" (mean 0, sd 1
+    over the training images) or "unit" (pixels / 255).
     """
 
     name: str = "fashion-mnist"
     limit: int = 0
     validation: float = 0.1
     split: Literal["random", "last"] = "random"
+    leave_out: tuple[int, ...] = ()
     size: int = 28
     normalise: Literal["standard", "unit"] = "standard"
 
 
 @dataclass(frozen=True)
 class ModelTable:
-    """name: "mlp", "compact" or "resnet50". embedding: size of the embedding (compact only). widths, blocks: channels
-    and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in training before the
-    head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
+    """name: "mlp", "compact", "resnet50" or "keras-resnet50". start: a recipe whose run, beside this one's, gives the
+    first weights ("": fresh ones). embedding: size of the embedding (compact only; without `looks`). widths, blocks:
+    channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in training
+    before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
+
+    looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding
+    is made of the class probabilities and that vector (`models.joint_embedding`): looks_weight is the share that looks
+    have beside the class, sharpness what the logits are multiplied by there, looks_channels how many channels of the
+    map before the last stage it is made of.
     """
 
-    name: Literal["mlp", "compact", "resnet50"] = "compact"
+    name: Literal["mlp", "compact", "resnet50", "keras-resnet50"] = "compact"
+    start: str = ""
     embedding: int = 128
     widths: tuple[int, ...] = (16, 32, 64)
     blocks: tuple[int, ...] = (1, 2, 3)
     dropout: float = 0.0
     initialisation: Literal["torch", "glorot"] = "torch"
+    looks: int = 0
+    looks_channels: int = 8
+    looks_weight: float = 0.1
+    sharpness: float = 1.0
 
 
 @dataclass(frozen=True)
 class LossTable:
-    """name: "cross-entropy". label_smoothing: Szegedy et al. 2016, 0 <= share < 1."""
+    """cross_entropy: weight of the classifier's cross-entropy; at 0 the classifier learns alone on top of an encoder
+    that the metric loss trains (a linear probe). label_smoothing: Szegedy et al. 2016, 0 <= share < 1. metric: the loss
+    on the embedding ("none", or one of losses.py), weight: its weight. positives: which images belong together,
+    "class" or "image" (the views of one image only). temperature (supcon), margin (contrastive, triplet, cosface),
+    scale (cosface): the loss's own number, 0: its usual value.
+    """
 
-    name: Literal["cross-entropy"] = "cross-entropy"
+    cross_entropy: float = 1.0
     label_smoothing: float = 0.0
+    metric: Literal["none", "report-a", "contrastive", "triplet", "supcon", "cosface"] = "none"
+    weight: float = 1.0
+    positives: Literal["class", "image"] = "class"
+    temperature: float = 0.0
+    margin: float = 0.0
+    scale: float = 0.0
+
+
+@dataclass(frozen=True)
+class SamplerTable:
+    """name: "shuffled" (every image once an epoch), "pairs" (half of the pairs of one class, half of two) or
+    "per-class" (per_class images of each class in the batch). steps: batches an epoch for the last two (0: as many as
+    shuffling would give).
+    """
+
+    name: Literal["shuffled", "pairs", "per-class"] = "shuffled"
+    per_class: int = 4
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,24 +115,34 @@ class ScheduleTable:
 
 @dataclass(frozen=True)
 class AugmentationTable:
-    """flip: mirror half of the images. translate: shift by up to so many pixels each way. erase: share of images that
-    lose a rectangle to noise (Zhong et al. 2017, random erasing; 2 to 33 % of the area).
+    """How a view of an image is made. flip: mirror half of the images. translate: shift by up to so many pixels each
+    way. rotate: turn by up to so many degrees each way. crop: show a window whose side is up to this share smaller.
+    brightness: multiply by up to this share more or less. hole: side in pixels of a black square. noise: sd of normal
+    noise, where white is 1. erase: share of images that lose a rectangle to noise (Zhong et al. 2017, random erasing; 2
+    to 33 % of the area).
     """
 
     flip: bool = False
     translate: int = 0
+    rotate: float = 0.0
+    crop: float = 0.0
+    brightness: float = 0.0
+    hole: int = 0
+    noise: float = 0.0
     erase: float = 0.0
 
 
 @dataclass(frozen=True)
 class TrainingTable:
-    """ema: decay per step of the exponential moving average of the weights that is evaluated and exported (0: none).
-    precision: "bf16" autocast, "fp32", or "auto" (bf16 where the processor computes in it). mirror: the model file
-    averages its answer over the image and its mirror image.
+    """views: 1, or 2 of each image of the batch, the second made as [second_view] says. ema: decay per step of the
+    exponential moving average of the weights that is evaluated and exported (0: none). precision: "bf16" autocast,
+    "fp32", or "auto" (bf16 where the processor computes in it). mirror: the model file averages its answer over the
+    image and its mirror image.
     """
 
     epochs: int = 30
     batch_size: int = 128
+    views: int = 1
     seed: int = 0
     ema: float = 0.0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -111,9 +157,11 @@ class Recipe:
     data: DataTable = field(default_factory=DataTable)
     model: ModelTable = field(default_factory=ModelTable)
     loss: LossTable = field(default_factory=LossTable)
+    sampler: SamplerTable = field(default_factory=SamplerTable)
     optimiser: OptimiserTable = field(default_factory=OptimiserTable)
     schedule: ScheduleTable = field(default_factory=ScheduleTable)
     augmentation: AugmentationTable = field(default_factory=AugmentationTable)
+    second_view: AugmentationTable = field(default_factory=AugmentationTable)
     training: TrainingTable = field(default_factory=TrainingTable)
 
     def to_json(self) -> dict[str, Any]:
@@ -124,9 +172,11 @@ TABLES: dict[str, type] = {
     "data": DataTable,
     "model": ModelTable,
     "loss": LossTable,
+    "sampler": SamplerTable,
     "optimiser": OptimiserTable,
     "schedule": ScheduleTable,
     "augmentation": AugmentationTable,
+    "second_view": AugmentationTable,
     "training": TrainingTable,
 }
 
@@ -137,20 +187,46 @@ KEYS = tuple(f"{table}.{key}" for table in TABLES for key in _TYPES[table])
 _RANGES: dict[str, tuple[float, float]] = {
     "data.limit": (0, 10**9),
     "data.validation": (0.001, 0.9),
+    "data.leave_out": (0, 4095),
     "data.size": (8, 512),
     "model.embedding": (2, 4096),
+    "model.widths": (1, 4096),
+    "model.blocks": (1, 4096),
     "model.dropout": (0, 0.95),
+    "model.looks": (0, 4096),
+    "model.looks_channels": (1, 4096),
+    "model.looks_weight": (0.001, 1000),
+    "model.sharpness": (0.01, 100),
+    "loss.cross_entropy": (0, 1000),
     "loss.label_smoothing": (0, 0.95),
+    "loss.weight": (0, 1000),
+    "loss.temperature": (0, 100),
+    "loss.margin": (0, 100),
+    "loss.scale": (0, 1000),
+    "sampler.per_class": (2, 65_536),
+    "sampler.steps": (0, 10**9),
     "optimiser.learning_rate": (1e-9, 100),
     "optimiser.momentum": (0, 0.9999),
     "optimiser.weight_decay": (0, 10),
     "schedule.warmup": (0, 0.9),
-    "augmentation.translate": (0, 64),
-    "augmentation.erase": (0, 1),
     "training.epochs": (1, 100_000),
     "training.batch_size": (2, 65_536),
+    "training.views": (1, 2),
     "training.seed": (0, 2**31 - 1),
     "training.ema": (0, 0.99999),
+    **{
+        f"{table}.{key}": ends
+        for table in ("augmentation", "second_view")
+        for key, ends in {
+            "translate": (0, 64),
+            "rotate": (0, 180),
+            "crop": (0, 0.9),
+            "brightness": (0, 1),
+            "hole": (0, 512),
+            "noise": (0, 1),
+            "erase": (0, 1),
+        }.items()
+    },
 }
 
 
@@ -215,7 +291,7 @@ def _full_key(key: str, where: str) -> str:
     wanted = key.replace("-", "_")
     if wanted in KEYS:
         return wanted
-    ending = [full for full in KEYS if full.split(".")[1] == wanted]
+    ending = [full for full in KEYS if full.split(".")[1] == wanted and not full.startswith("second_view.")]
     if len(ending) == 1:
         return ending[0]
     if ending:
@@ -245,11 +321,39 @@ def _build(name: str, values: dict[str, Any]) -> Recipe:
             f"model.widths has {len(recipe.model.widths)} stages and model.blocks {len(recipe.model.blocks)}; they must"
             " be as many."
         )
+    _check_together(recipe)
     return recipe
+
+
+def _check_together(recipe: Recipe) -> None:
+    """Raises RecipeError for keys that contradict each other."""
+    loss, sampler = recipe.loss, recipe.sampler.name
+    if loss.cross_entropy == 0 and loss.metric == "none":
+        raise RecipeError(
+            "loss.cross_entropy is 0 and loss.metric is 'none'; nothing would be learnt: set one of them."
+        )
+    if loss.metric == "report-a" and (sampler != "pairs" or recipe.training.views != 1):
+        raise RecipeError(
+            f"loss.metric 'report-a' compares the two halves of a batch; it needs sampler.name 'pairs' (now"
+            f" {sampler!r}) and training.views 1 (now {recipe.training.views})."
+        )
+    if loss.positives == "image" and (recipe.training.views != 2 or loss.metric in ("report-a", "cosface")):
+        raise RecipeError(
+            "loss.positives 'image' needs training.views 2 and loss.metric 'contrastive', 'triplet' or 'supcon'; now"
+            f" {recipe.training.views} and {loss.metric!r}."
+        )
+    if recipe.model.looks and (recipe.model.name != "compact" or len(recipe.model.widths) < 2):
+        raise RecipeError(
+            f"model.looks is for model.name 'compact' with two stages or more; this is {recipe.model.name!r} with"
+            f" {len(recipe.model.widths)}: set model.looks to 0, or change the other two."
+        )
+    if recipe.model.name == "keras-resnet50" and recipe.data.size < 32:
+        raise RecipeError(f"model.name 'keras-resnet50' wants data.size 32 or more; it is {recipe.data.size}.")
 
 
 def _typed(key: str, value: Any, kind: Any) -> Any:
     """`value` as the key's type, or RecipeError."""
+    least, most = _RANGES.get(key, (float("-inf"), float("inf")))
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise RecipeError(f"{key} is {value!r}; allowed are {', '.join(map(repr, get_args(kind)))}.")
@@ -257,11 +361,12 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         if (
             not isinstance(value, list | tuple)
-            or not value
-            or not all(type(item) is int and 1 <= item <= 4096 for item in value)
+            or not (value or key == "data.leave_out")
+            or not all(type(item) is int and least <= item <= most for item in value)
         ):
             raise RecipeError(
-                f"{key} is {value!r}; it must be a list of whole numbers from 1 to 4096, such as [16, 32, 64]."
+                f"{key} is {value!r}; it must be a list of whole numbers from {least:g} to {most:g}, such as [16, 32,"
+                " 64]."
             )
         return tuple(value)
     if kind is float and type(value) is int:
@@ -269,8 +374,6 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     if type(value) is not kind:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
         raise RecipeError(f"{key} is {value!r}; it must be {wanted}.")
-    if key in _RANGES:
-        least, most = _RANGES[key]
-        if not least <= value <= most:  # false for nan, too
-            raise RecipeError(f"{key} is {value}; allowed is {least} to {most}.")
+    if key in _RANGES and not least <= value <= most:  # false for nan, too
+        raise RecipeError(f"{key} is {value}; allowed is {least} to {most}.")
     return value

@@ -1,0 +1,111 @@
+"""vitrine compare: do two pictures show the same kind of garment?"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrine.cli import look, output
+from vitrine.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from vitrine.images import Pixels
+
+MEASURES = {
+    "cosine": "cosine similarity of the embeddings: 1 is the same, 0 has nothing in common",
+    "class-distance": "distance of the class probabilities: 0 is the same, 1.41 is sure of two different classes",
+}
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="A picture, or - for standard input.", show_default=False)],
+    b: Annotated[str, typer.Argument(help="Another picture, or -.", show_default=False)],
+    model: output.Model = "default",
+    lang: look.Language = "en",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Draw both pictures into this PNG.", show_default=False)
+    ] = None,
+    as_json: output.Json = False,
+) -> None:
+    """Say how probably two pictures show the same kind of garment, if as many pairs do as do not.
+
+    Example: vitrine compare boot.jpg shoe.jpg --out both.png
+    """
+    if a == b == "-":
+        raise InputError("Only one of the two pictures can come from standard input; name a file for the other.")
+    from vitrine.encoder import Encoder
+
+    encoder = Encoder.load(model)
+    names = encoder.card.classes.get(lang, encoder.card.classes["en"])
+    pictures = _read(a, b)
+    outputs = encoder.run(encoder.prepare(pictures))
+    same = float(encoder.same_probability(outputs[:1], outputs[1:])[0])
+    score = float(encoder.scores(outputs[:1], outputs[1:])[0])
+    assert encoder.card.similarity is not None  # or `scores` had raised
+    measure = encoder.card.similarity.measure
+    shown = [(names[prediction.class_index], prediction.probability) for prediction in encoder.predictions(outputs)]
+    lines = [f"{label}  {_percent(probability)}" for label, probability in shown]
+    answer = f"same kind of garment: {_percent(same)}"
+    if out is not None:
+        _draw(pictures, [f"{line}\n{_name(source)}" for line, source in zip(lines, (a, b), strict=True)], answer, out)
+    if as_json:
+        facts = {"same_probability": same, "score": score, "model": encoder.card.name, "measure": measure}
+        found = [
+            {"source": source, "label": label, "probability": probability}
+            for source, (label, probability) in zip((a, b), shown, strict=True)
+        ]
+        output.print_json({**facts, "a": found[0], "b": found[1]})
+        return
+    print(answer)
+    print(f"  {score:.4f}  {MEASURES[measure]}")
+    for source, line in zip((a, b), lines, strict=True):
+        print(f"{source}\n  {line}")
+
+
+def _read(a: str, b: str) -> "list[Pixels]":
+    """Both pictures. Raises ImageError; where neither can be read, the first one's sentence is said before."""
+    from vitrine import images
+
+    read, failed = [], []
+    for source in (a, b):
+        try:
+            if not source:
+                raise ImageError("A picture's name is empty; name a picture.")
+            given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
+            read.append(images.read(given, "Standard input" if source == "-" else None))
+        except ImageError as error:
+            failed.append(str(error))
+    look.give_up(failed)
+    return read
+
+
+def _percent(probability: float) -> str:
+    """A probability for people, who should not read that anything is certain.
+
+    >>> [_percent(probability) for probability in (0.9732, 0.99997, 0.0)]
+    ['97.3 %', 'over 99.9 %', 'under 0.1 %']
+    """
+    if probability > 0.999:
+        return "over 99.9 %"
+    return "under 0.1 %" if probability < 0.001 else f"{probability:.1%}".replace("%", " %")
+
+
+def _name(source: str) -> str:
+    """What to write under a picture, on one line."""
+    return "standard input" if source == "-" else Path(source).name.replace("\n", " ")
+
+
+def _draw(pictures: "list[Pixels]", captions: list[str], title: str, path: Path) -> None:
+    import numpy as np
+
+    from vitrine import images, plots
+
+    tiles = []
+    for picture, caption in zip(pictures, captions, strict=True):
+        small = images.to_pil(picture)
+        small.thumbnail((480, 480))
+        shown = np.asarray(small)
+        tiles.append(plots.Tile(shown[..., None] if shown.ndim == 2 else shown, caption))
+    plots.pair(tiles[0], tiles[1], path, title)
+    output.say(f"Both pictures: {path}")

@@ -1,0 +1,195 @@
+"""`vitrine evaluate` as people use it, and what they may get wrong."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pictures import Cli, one_sentence, save_folder
+from vitrine import evaluation, modelfile
+from vitrine.datasets import Splits, drawn_garments
+from vitrine.encoder import Encoder
+from vitrine.similarity import Similarity
+
+MakeModel = Callable[..., Path]
+
+
+@pytest.fixture
+def few(drawn: Splits, monkeypatch: pytest.MonkeyPatch) -> Splits:
+    """The data set "drawn", small."""
+    monkeypatch.setattr(drawn_garments, "load", lambda: drawn)
+    return drawn
+
+
+@pytest.fixture
+def make_model(encoder: Encoder, tmp_path: Path) -> MakeModel:
+    """The shipped model with another card, as a file."""
+
+    def make(name: str, **fields: Any) -> Path:
+        path = tmp_path / name
+        modelfile.write(path, encoder.content, replace(encoder.card, **fields))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def shop(drawn: Splits, tmp_path: Path) -> Path:
+    save_folder(drawn.test, tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+def lines(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_line_a_model(cli: Cli, few: Splits, make_model: MakeModel) -> None:
+    other = make_model("other.onnx")
+    code, out, err = cli("evaluate", "--data", "drawn", "--baselines", "--baseline-model", other, "--json")
+    assert code == 0
+    first, pixels, second = lines(out)
+    assert (first["model"], pixels["model"], second["model"]) == ("default", "raw pixels", str(other))
+    assert (first["data"], first["protocol"], first["n"]) == ("drawn", "query-gallery", 50)
+    expected = evaluation.query_gallery(Encoder.load(), few)
+    assert first["accuracy"] == expected.accuracy
+    assert first["map_at_r"] == pytest.approx(expected.map_at_r, abs=1e-6)
+    assert first["success_at_1"] is first["pair_loss"] is None
+    assert {**second, "model": "default"} == first
+    assert (pixels["accuracy"], pixels["ece"]) == (None, None)
+    assert pixels["map_at_r"] < first["map_at_r"]
+    assert "Measure raw pixels on drawn, query-gallery ..." in err
+
+
+def test_a_table_for_people(cli: Cli, few: Splits) -> None:
+    code, out, _ = cli("evaluate", "--data", "drawn", "--protocol", "leave-one-out", "--baselines")
+    assert code == 0
+    assert "drawn, leave-one-out, n = 50" in out
+    assert "MAP@R" in out
+    assert "pair" not in out
+    assert "raw pixels" in out
+
+
+def test_find_original_by_seed(cli: Cli, few: Splits) -> None:
+    arguments = ["evaluate", "--data", "drawn", "--protocol", "find-original", "--json", "--seed"]
+    first, again, other = (lines(cli(*arguments, seed)[1])[0] for seed in (1, 1, 2))
+    assert first == again
+    assert (first["n"], first["map_at_r"], first["accuracy"]) == (50, None, None)
+    assert 0 <= first["success_at_1"] <= first["success_at_10"] <= 1
+    assert first["success_at_10"] != other["success_at_10"]
+
+
+def test_pairs(cli: Cli, few: Splits, make_model: MakeModel) -> None:
+    model = make_model("comparing.onnx", similarity=Similarity("cosine", (0.0, 1.0), (0.05, 0.95)))
+    row = lines(cli("evaluate", model, "--data", "drawn", "--protocol", "pairs", "--json")[1])[0]
+    assert (row["n"], row["accuracy"]) == (20_000, None)
+    assert 0 < row["pair_error"] < 0.5
+    assert 0 < row["pair_loss"] < 0.7
+    mute = make_model("mute.onnx", similarity=None)
+    code, out, err = cli("evaluate", mute, "--data", "drawn", "--protocol", "pairs", "--json")
+    assert (code, out, one_sentence(err)) == (2, "", True)
+
+
+def test_unseen_classes(cli: Cli, few: Splits, encoder: Encoder, make_model: MakeModel) -> None:
+    recipe = {**encoder.card.recipe, "data": {**encoder.card.recipe["data"], "leave_out": [1, 7]}}
+    model = make_model("unseen.onnx", recipe=recipe, data={**encoder.card.data, "name": "drawn"})
+    arguments = ["evaluate", model, "--protocol", "unseen-classes", "--json"]
+    row = lines(cli(*arguments, "--data", "drawn")[1])[0]
+    assert (row["n"], row["accuracy"]) == (10, None)
+    assert row["map_at_r"] > 0.5
+    elsewhere = make_model("elsewhere.onnx", recipe=recipe)
+    code, _, err = cli("evaluate", elsewhere, "--protocol", "unseen-classes", "--data", "drawn")
+    assert (code, one_sentence(err)) == (2, True)
+    assert "has left out classes of fashion-mnist" in err
+
+
+# --- folders
+
+
+def test_a_folder_is_searched_in_itself(cli: Cli, shop: Path) -> None:
+    (shop / "Bag" / "broken.png").write_text("text")
+    code, out, err = cli("evaluate", "--data", shop, "--protocol", "leave-one-out", "--json")
+    assert code == 0
+    assert "Left out: 1 file" in err
+    row = lines(out)[0]
+    assert row["n"] == 50
+    assert row["accuracy"] > 0.5
+    for protocol in ("find-original", "leave-one-out"):
+        assert cli("evaluate", "--data", shop, "--protocol", protocol)[0] == 0
+    code, out, err = cli("evaluate", "--data", shop)
+    assert (code, out, one_sentence(err)) == (2, "", True)
+    assert "--protocol leave-one-out" in err
+
+
+def test_a_folder_with_a_class_that_the_model_lacks(cli: Cli, shop: Path) -> None:
+    (shop / "Bag").rename(shop / "[red] hat")
+    (shop / "Dress").rename(shop / "сукня")
+    code, out, err = cli("evaluate", "--data", shop, "--protocol", "leave-one-out", "--json")
+    assert code == 0
+    row = lines(out)[0]
+    assert (row["accuracy"], row["ece"]) == (None, None)
+    assert row["precision_at_1"] > 0.5
+    assert "No accuracy for default, which does not know the classes [red] hat." in err
+
+
+def test_a_class_with_one_picture(cli: Cli, drawn: Splits, tmp_path: Path) -> None:
+    save_folder(drawn.test[:11], tmp_path / "shop")  # one picture a class, two T-shirts
+    code, out, err = cli("evaluate", "--data", tmp_path / "shop", "--protocol", "leave-one-out", "--json")
+    assert code == 0
+    assert "9 of 11 images have no other of their class" in err
+    assert lines(out)[0]["r_precision"] in (0, 0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "by_class", "protocol", "says"),
+    [
+        ([0, 10, 20], True, "leave-one-out", "nothing to tell apart"),
+        ([0, 1, 2], True, "leave-one-out", "No image has another one of its class"),
+        ([0, 10, 1], False, "leave-one-out", "have no class; put each picture into a sub-folder"),
+        ([0, 10, 1], False, "pairs", "Pairs need images that all have a class"),
+        ([0, 10, 20], True, "pairs", "Pairs need two classes"),
+        ([0, 10, 1], True, "unseen-classes", "trained with data.leave_out"),
+        ([], True, "leave-one-out", "holds no pictures"),
+    ],
+)
+def test_folders_that_cannot_be_measured(
+    cli: Cli, drawn: Splits, tmp_path: Path, pictures: list[int], by_class: bool, protocol: str, says: str
+) -> None:
+    (tmp_path / "shop").mkdir()
+    for index in pictures:
+        save_folder(drawn.test[index : index + 1], tmp_path / "shop" / "", by_class)
+        for file in (tmp_path / "shop").rglob("0000.png"):
+            file.rename(file.with_name(f"picture {index}.png"))
+    code, out, err = cli("evaluate", "--data", tmp_path / "shop", "--protocol", protocol, "--json")
+    assert (code, out, one_sentence(err)) == (2, "", True)
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "There is no model 'nowhere'"),
+        (["--data", "nowhere"], "There is no data set 'nowhere'"),
+        (["--baseline-model", "nowhere"], "There is no model 'nowhere'"),
+        (["--data-dir", "."], "No Fashion-MNIST in"),
+        (["--data", "drawn", "--protocol", "pairs", "--baselines"], "leave out --baselines"),
+    ],
+)
+def test_wrong_input_is_one_sentence(cli: Cli, arguments: list[str], says: str) -> None:
+    code, out, err = cli("evaluate", *arguments)
+    assert (code, out, one_sentence(err)) == (2, "", True)
+    assert says in err
+
+
+@pytest.mark.parametrize("arguments", [["--protocol", "none"], ["--seed", "-1"], ["--seed", "x"]])
+def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str]) -> None:
+    assert cli("evaluate", *arguments)[0] == 2
+
+
+def test_raw_pixels_find_few_originals_in_the_real_data(real_splits: Splits) -> None:
+    """Bounds wide enough for any seed: much above, and the alterations would be too weak to tell models apart."""
+    found = evaluation.find_original(evaluation.RawPixels(), real_splits, count=500)
+    assert found.success_at_1 is not None
+    assert 0.04 < found.success_at_1 < 0.2
