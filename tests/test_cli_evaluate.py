@@ -50,8 +50,9 @@ def test_a_line_a_model(cli: Cli, few: Splits, make_model: MakeModel) -> None:
     other = make_model("other.onnx")
     code, out, err = cli("evaluate", "--data", "drawn", "--baselines", "--baseline-model", other, "--json")
     assert code == 0
-    first, pixels, second = lines(out)
+    first, pixels, cross_entropy, second = lines(out)
     assert (first["model"], pixels["model"], second["model"]) == ("default", "raw pixels", str(other))
+    assert cross_entropy["model"] == "compact"
     assert (first["data"], first["protocol"], first["n"]) == ("drawn", "query-gallery", 50)
     expected = evaluation.query_gallery(Encoder.load(), few)
     assert first["accuracy"] == expected.accuracy
@@ -174,7 +175,8 @@ def test_folders_that_cannot_be_measured(
         (["--data", "nowhere"], "There is no data set 'nowhere'"),
         (["--baseline-model", "nowhere"], "There is no model 'nowhere'"),
         (["--data-dir", "."], "No Fashion-MNIST in"),
-        (["--data", "drawn", "--protocol", "pairs", "--baselines"], "leave out --baselines"),
+        (["siamese", "--protocol", "leave-one-out"], "There is no model 'siamese'"),
+        (["nowhere.toml", "--protocol", "unseen-classes"], "The recipe nowhere.toml cannot be read"),
     ],
 )
 def test_wrong_input_is_one_sentence(cli: Cli, arguments: list[str], says: str) -> None:
@@ -193,3 +195,49 @@ def test_raw_pixels_find_few_originals_in_the_real_data(real_splits: Splits) -> 
     found = evaluation.find_original(evaluation.RawPixels(), real_splits, count=500)
     assert found.success_at_1 is not None
     assert 0.04 < found.success_at_1 < 0.2
+
+
+def test_pairs_beside_the_model_of_cross_entropy_alone(cli: Cli, few: Splits) -> None:
+    code, out, _ = cli("evaluate", "--data", "drawn", "--protocol", "pairs", "--baselines", "--json")
+    assert code == 0
+    assert [line["model"] for line in lines(out)] == ["default", "compact"]
+    assert all(0 < line["pair_loss"] < 2 and line["n"] == 20_000 for line in lines(out))
+
+
+def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_baselines(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small.toml").write_text(
+        """
+        [data]
+        name = "drawn"
+        [model]
+        widths = [8, 16]
+        blocks = [1, 1]
+        embedding = 16
+        looks = 8
+        [loss]
+        metric = "supcon"
+        positives = "image"
+        [training]
+        views = 2
+        batch_size = 32
+        """
+    )
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", "small.toml", "--protocol", "unseen-classes", "--epochs", "1", "--baselines", "--json"]
+    code, out, _ = cli(*arguments)
+    assert code == 0
+    found = lines(out)
+    alone = "small.toml, cross-entropy alone"
+    assert [line["model"] for line in found] == ["small.toml", alone, "raw pixels"] * 4
+    assert [line["classes"] for line in found[::3]] == [[0, 2, 4], [5, 7, 9], [3, 6, 8], None]
+    assert found[9]["map_at_r"] == pytest.approx(sum(line["map_at_r"] for line in found[:9:3]) / 3, abs=1e-5)
+    card = Encoder.load(tmp_path / "runs/unseen-classes/small-supcon-without-5-7-9/model.onnx").card
+    assert card.recipe["data"]["leave_out"] == [5, 7, 9]
+    assert card.recipe["training"]["epochs"] == 1
+    code, again, err = cli(*arguments)
+    assert (code, again) == (0, out)
+    assert "Go on with" in err
+    code, out, err = cli(*arguments, "--seed", "1")  # another recipe in the same folder
+    assert (code, one_sentence(err.splitlines()[-1])) == (2, True)

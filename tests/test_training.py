@@ -82,6 +82,7 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[loss]\nmetric = 'cosface'\npositives = 'image'\n[training]\nviews = 2", "'contrastive', 'triplet' or"),
         ("[model]\nname = 'mlp'\nlooks = 8", "model.looks is for"),
         ("[model]\nname = 'keras-resnet50'", "wants data.size 32 or more"),
+        ("[model]\nfrozen = true", "needs model.start and a loss.metric with weights"),
         ("[second_view]\nhole = -1", "allowed is 0 to 512"),
     ],
 )
@@ -262,7 +263,7 @@ def test_a_network_with_looks_gives_the_joint_embedding_and_learns_looks_from_th
     network = models.build(table, 1, 27, 10)
     logits, vectors = network(torch.randn(4, 1, 27, 27))
     assert (logits.shape, vectors.shape, network.dimensions) == ((4, 10), (4, 12), 22)
-    embedding = network.embedding(logits, vectors)
+    embedding = network.embedding(logits, (vectors,))
     assert embedding.shape == (4, 22)
     assert torch.allclose(embedding.norm(dim=1), torch.ones(4))
     assert isinstance(network, models.NetworkWithLooks)
@@ -270,6 +271,35 @@ def test_a_network_with_looks_gives_the_joint_embedding_and_learns_looks_from_th
     assert all(parameter.grad is None for parameter in network.looks.parameters())
     vectors[:, 0].sum().backward()
     assert all(parameter.grad is not None for parameter in network.looks.parameters())
+
+
+@pytest.mark.parametrize("size", [12, 27, 28])
+def test_the_shape_is_the_last_map_on_its_principal_components(size: int) -> None:
+    table = ModelTable(widths=(4, 8, 8), blocks=(1, 1, 1), embedding=16, looks=12, shape=6, shape_share=0.3)
+    network = models.build(table, 1, size, 10).eval()
+    assert isinstance(network, models.NetworkWithLooks)
+    images = torch.randn(300, 1, size, size, generator=seeded())
+    before = models.parameter_count(network)
+    network.fit(images)
+    with torch.no_grad():
+        last = network.encoder.last(network.encoder.places(images))
+        height = last.shape[2]
+        step = math.ceil(height / 4)
+        rows = torch.stack([last[:, :, i : i + step].mean((2, 3)) for i in range(0, height, step)], 2).flatten(1)
+        logits, looks, shape = network.parts(images)
+        assert network.shape is not None
+        raw = network.shape(rows)
+    assert models.parameter_count(network) == before + 6 * rows.shape[1] + 6
+    assert torch.allclose(shape, functional.normalize(raw, dim=1), atol=1e-4)
+    centred = (rows - rows.mean(0)).double()
+    _, lengths, axes = torch.linalg.svd(centred, full_matrices=False)
+    expected = (centred @ axes[:6].T) / (lengths[:6] ** 2 / 300) ** 0.25
+    assert torch.allclose(raw.abs().double(), expected.abs(), atol=1e-3)
+    embedding = network.embedding(logits, (looks, shape))
+    assert embedding.shape == (300, network.dimensions) == (300, 28)
+    assert torch.allclose(embedding.norm(dim=1), torch.ones(300))
+    first, second = embedding[0, 10:], embedding[0, 10:22]
+    assert float(second.square().sum() / first.square().sum()) == pytest.approx(0.7, abs=1e-4)
 
 
 def test_a_probe_does_not_teach_the_encoder() -> None:
@@ -518,6 +548,20 @@ def test_a_recipe_goes_on_from_the_run_that_it_names(drawn: Splits, tmp_path: Pa
     assert trained.history[0].train_loss < fresh.history[0].train_loss - 0.2
     with pytest.raises(InputError, match="of another network"):
         loop.train(tiny(start="first", widths="[8,24]"), drawn.train, tmp_path / "third")
+
+
+def test_a_frozen_network_stays_as_it_was_and_the_head_learns(drawn: Splits, tmp_path: Path) -> None:
+    loop.train(tiny(), drawn.train, tmp_path / "first")
+    changes = {"start": "first", "frozen": "true", "metric": "report-a", "sampler.name": "pairs", "cross_entropy": "0"}
+    head = loop.train(tiny(**changes, weight_decay="0.1", ema="0"), drawn.train, tmp_path / "second")
+    before, after = (checkpoints.load(tmp_path / run).tensors for run in ("first", "second"))
+    for name, value in after.items():
+        if name.startswith("network."):
+            assert torch.equal(value, before[name.replace("network.", "averaged.")]), name
+    assert head.history[-1].train_loss < head.history[0].train_loss
+    assert head.card.similarity is not None
+    near, far = head.card.similarity.probabilities[0], head.card.similarity.probabilities[-1]
+    assert near > far
 
 
 def test_another_recipe_or_other_data_cannot_be_resumed(drawn: Splits, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from vitrine.training.transforms import augment
 
 MODEL_FILE = "model.onnx"
 
-ONLY_FOR_EXPORT = ("training.mirror", "model.looks_weight", "model.sharpness")
+ONLY_FOR_EXPORT = ("training.mirror", "model.looks_weight", "model.shape", "model.shape_share", "model.sharpness")
 """Keys of a recipe that a run may be resumed, or a finished one exported again, with other values of."""
 
 
@@ -149,10 +149,11 @@ def train(
         _write_history(run, history)
         watch.epoch(line)
 
+    state.averaged.eval().fit(seen)
     card = export(
         state.averaged, recipe, image, facts["data"], validation, run / MODEL_FILE, _head_table(state.objective)
     )
-    return Result(run / MODEL_FILE, card, history, models.parameter_count(state.network))
+    return Result(run / MODEL_FILE, card, history, models.parameter_count(state.averaged))
 
 
 def _head_table(objective: losses.Objective) -> Similarity | None:
@@ -229,7 +230,9 @@ class _State:
         self.averaged = copy.deepcopy(self.network) if recipe.training.ema else self.network
         self.objective = losses.Objective(recipe.loss, classes, self.network.head.in_features).to(device)
         self.network.probe = self.objective.probe
-        self.optimiser = _optimiser([*self.network.parameters(), *self.objective.parameters()], recipe.optimiser)
+        parts = (self.objective,) if recipe.model.frozen else (self.network, self.objective)
+        learnt = [parameter for part in parts for parameter in part.parameters() if parameter.requires_grad]
+        self.optimiser = _optimiser(learnt, recipe.optimiser)
         ends = [[(value - mean) / sd for mean, sd in zip(image.mean, image.sd, strict=True)] for value in (0, 1)]
         self.black, self.white = torch.tensor(ends, device=device)  # (c,) each
         self.steps, self.rate = 0, 0.0
@@ -289,7 +292,7 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
     right = torch.zeros((), device=state.device)
     done = 0
     start = time.perf_counter()
-    state.network.train()
+    state.network.train(not recipe.model.frozen)
     state.objective.train()
     for chosen in batches:
         x, y, which = _views(state, images[chosen], labels[chosen], generator)  # (v b, c, h, w), (v b,), (v b,)
@@ -298,7 +301,7 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
         )
         for group in state.optimiser.param_groups:
             group["lr"] = state.rate
-        with state.autocast():
+        with state.autocast(), torch.set_grad_enabled(not recipe.model.frozen):
             logits, vectors = state.network(x)
         loss = state.objective(logits, vectors, y, which)
         state.optimiser.zero_grad(set_to_none=True)
@@ -435,15 +438,16 @@ def _resume(state: _State, run: Path, facts: dict[str, Any]) -> list[Epoch]:
 
 
 def _decisive(recipe: Any) -> dict[str, Any]:
-    """The keys of a stored recipe that training depends on."""
-    tables = recipe if isinstance(recipe, dict) else {}
-    keys = {
-        f"{table}.{key}": value
-        for table, entries in tables.items()
-        if isinstance(entries, dict)
-        for key, value in entries.items()
+    """The keys of a stored recipe that training depends on; one that vitrine did not know then has its default."""
+    known = json.loads(json.dumps(Recipe("").to_json()))
+    stored = recipe if isinstance(recipe, dict) else {}
+    return {
+        f"{table}.{key}": stored.get(table, {}).get(key, default)
+        for table, entries in known.items()
+        if table != "name"
+        for key, default in entries.items()
+        if f"{table}.{key}" not in ONLY_FOR_EXPORT
     }
-    return {key: value for key, value in keys.items() if key not in ONLY_FOR_EXPORT}
 
 
 def _write_history(run: Path, history: list[Epoch]) -> None:

@@ -31,13 +31,20 @@ class Network(nn.Module):
         features = self.encoder(images)  # (n, d)
         return self._logits(features), functional.normalize(features.float(), dim=1)
 
-    def embedding(self, logits: Tensor, vectors: Tensor) -> Tensor:
-        """The embedding (n, `dimensions`) that the model file gives, of what `forward` gave."""
-        return vectors
+    def parts(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits, and the unit vectors that the embedding is made of."""
+        return self(images)  # type: ignore[no-any-return]  # untyped in torch
+
+    def embedding(self, logits: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
+        """The embedding (n, `dimensions`) that the model file gives, of what `parts` gave."""
+        return vectors[0]
 
     @property
     def dimensions(self) -> int:
         return self.head.in_features
+
+    def fit(self, images: Tensor) -> None:
+        """What is fitted after training on images that it has not seen (n, c, h, w); nothing here."""
 
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(features.detach() if self.probe else features))
@@ -45,16 +52,19 @@ class Network(nn.Module):
 
 
 class NetworkWithLooks(Network):
-    """A compact network that also makes a vector of looks, from the map before the last stage, place by place: the
-    stages after it, and averaging over the places, forget what tells one shirt from another. The embedding joins class
-    and looks.
+    """A compact network whose embedding joins three parts: the class probabilities, what the image looks like in
+    particular, and its shape.
+
+    The looks are learnt by a metric loss, from the map before the last stage, place by place: the stages after it, and
+    averaging over the places, forget what tells one shirt from another. The shape is not learnt: it is the last map,
+    whose rows are averaged by fours, on its principal components. It knows kinds of garment that no class stands for.
     """
 
     encoder: "Compact"
 
     def __init__(self, encoder: "Compact", table: ModelTable, places: int, classes: int) -> None:
         super().__init__(encoder, table.embedding, classes, table.dropout)
-        self.sharpness, self.weight = table.sharpness, table.looks_weight
+        self.table = table
         self.looks = nn.Sequential(
             nn.AvgPool2d(2, ceil_mode=True),
             _convolution(table.widths[-2], table.looks_channels, 1),
@@ -63,34 +73,73 @@ class NetworkWithLooks(Network):
             nn.Linear(table.looks_channels * places, table.looks, bias=False),
             nn.BatchNorm1d(table.looks),
         )
-        self._dimensions = classes + table.looks
+        self.shape: nn.Linear | None = None
+        self._dimensions = classes + table.looks + table.shape
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) and looks (n, looks), L2-normalised."""
         places = self.encoder.places(images)  # (n, width, h', w')
-        logits = self._logits(self.encoder.features(places))
+        logits = self._logits(self.encoder.features(self.encoder.last(places)))
         return logits, functional.normalize(self.looks(places).float(), dim=1)
 
-    def embedding(self, logits: Tensor, vectors: Tensor) -> Tensor:
-        return joint_embedding(logits.float() * self.sharpness, vectors, self.weight)
+    def parts(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits, looks and, where the recipe asks for it, shape (n, shape), L2-normalised."""
+        places = self.encoder.places(images)
+        last = self.encoder.last(places)
+        logits, looks = self._logits(self.encoder.features(last)), self.looks(places)
+        vectors = [looks] if self.shape is None else [looks, self.shape(_rows(last))]
+        return logits, *(functional.normalize(vector.float(), dim=1) for vector in vectors)
+
+    def embedding(self, logits: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
+        share = self.table.shape_share if len(vectors) > 1 else 0.0
+        weights = (math.sqrt(1 - share), math.sqrt(share))
+        rest = torch.cat([weight * vector for weight, vector in zip(weights, vectors, strict=False)], dim=1)
+        return joint_embedding(logits.float() * self.table.sharpness, rest, self.table.looks_weight)
 
     @property
     def dimensions(self) -> int:
         return self._dimensions
 
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Principal components of the last map's rows, each divided by the fourth root of its variance: half way to
+        whitening, so that the first few do not decide alone.
+        """
+        if not self.table.shape:
+            return
+        maps = [self.encoder.last(self.encoder.places(part)) for part in torch.split(images, 500)]
+        rows = torch.cat([_rows(part) for part in maps]).double()  # (n, 4 * width)
+        mean = rows.mean(0)
+        variances, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # rising
+        chosen, least = axes[:, -self.table.shape :].flip(1), 1e-6 * variances[-1]
+        scaled = chosen / variances[-self.table.shape :].flip(0).clamp(min=least) ** 0.25
+        scaled *= torch.where(scaled.sum(0) < 0, -1.0, 1.0)  # an axis has no sign of its own
+        layer = nn.Linear(len(mean), self.table.shape).to(images.device).requires_grad_(False)
+        layer.weight.copy_(scaled.T)
+        layer.bias.copy_(-(mean @ scaled))
+        self.shape = layer
 
-def joint_embedding(logits: Tensor, looks: Tensor, weight: float) -> Tensor:
-    """Class probabilities p = softmax(logits (n, k)) and unit vectors of looks u (n, l) as one unit vector (n, k + l):
+
+def _rows(places: Tensor) -> Tensor:
+    """A map (n, c, h, w), its rows averaged by about h / 4 of them: (n, 4 c), or fewer for a low map."""
+    height = -(-places.shape[2] // 4)
+    lines = places.mean(3, keepdim=True)  # (n, c, h, 1)
+    return functional.avg_pool2d(lines, (height, 1), ceil_mode=True).flatten(1).float()
+
+
+def joint_embedding(logits: Tensor, rest: Tensor, weight: float) -> Tensor:
+    """Class probabilities p = softmax(logits (n, k)) and unit vectors u (n, l) of the rest, as one unit vector each:
 
         e = (p, sqrt(1 + weight - |p|^2) u) / sqrt(1 + weight)
 
     The scalar product of two p is the probability that the two show the same class, if the classifier is calibrated and
     errs independently: no order by a function of the two could put more of the query's class in front. (Their cosine
     would not do: it likes those that are unsure in the same way.) The other part has the length that makes every e a
-    unit vector, and orders what is equally probable by looks.
+    unit vector, and orders what is equally probable.
     """
     p = logits.softmax(dim=1)
-    rest = (1 + weight - p.square().sum(dim=1, keepdim=True)).sqrt()  # (n, 1), at least sqrt(weight)
-    return torch.cat([p, rest * looks], dim=1) / math.sqrt(1 + weight)
+    length = (1 + weight - p.square().sum(dim=1, keepdim=True)).sqrt()  # (n, 1), at least sqrt(weight)
+    return torch.cat([p, length * rest], dim=1) / math.sqrt(1 + weight)
 
 
 def build(table: ModelTable, channels: int, size: int, classes: int) -> Network:
@@ -153,7 +202,7 @@ class Compact(nn.Module):
         self.project = nn.Sequential(nn.Linear(inputs, embedding, bias=False), nn.BatchNorm1d(embedding))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.features(self.places(images))
+        return self.features(self.last(self.places(images)))
 
     def places(self, images: Tensor) -> Tensor:
         """The map before the last stage, (n, width, h', w')."""
@@ -162,11 +211,15 @@ class Compact(nn.Module):
             places = block(places)
         return places
 
-    def features(self, places: Tensor) -> Tensor:
-        """(n, embedding), of what `places` gave."""
+    def last(self, places: Tensor) -> Tensor:
+        """The last map, of what `places` gave."""
         for block in list(self.stages)[self.before_last :]:
             places = block(places)
-        features: Tensor = self.project(places.mean((2, 3)))
+        return places
+
+    def features(self, last: Tensor) -> Tensor:
+        """(n, embedding), of what `last` gave."""
+        features: Tensor = self.project(last.mean((2, 3)))
         return features
 
 
@@ -256,9 +309,9 @@ class ForModelFile(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         images = (image.float() * self.scale + self.shift).permute(0, 3, 1, 2)  # (n, c, h, w)
-        logits, vectors = self.network(images)
+        logits, *vectors = self.network.parts(images)
         if self.mirror:
-            other_logits, other_vectors = self.network(images.flip(3))
+            other_logits, *others = self.network.parts(images.flip(3))
             logits = (logits + other_logits) / 2
-            vectors = functional.normalize(vectors + other_vectors, dim=1)
-        return logits, self.network.embedding(logits, vectors)
+            vectors = [functional.normalize(a + b, dim=1) for a, b in zip(vectors, others, strict=True)]
+        return logits, self.network.embedding(logits, tuple(vectors))

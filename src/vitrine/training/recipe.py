@@ -42,13 +42,15 @@ class ModelTable:
     before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
 
     looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding
-    is made of the class probabilities and that vector (`models.joint_embedding`): looks_weight is the share that looks
-    have beside the class, sharpness what the logits are multiplied by there, looks_channels how many channels of the
-    map before the last stage it is made of.
+    is made of the class probabilities, that vector, and one of shape (`models.NetworkWithLooks`): looks_channels is how
+    many channels of the map before the last stage the looks are made of, shape the size of the vector of shape,
+    looks_weight the weight of both beside the class, shape_share the part of it that the shape has, sharpness what the
+    logits are multiplied by.
     """
 
     name: Literal["mlp", "compact", "resnet50", "keras-resnet50"] = "compact"
     start: str = ""
+    frozen: bool = False
     embedding: int = 128
     widths: tuple[int, ...] = (16, 32, 64)
     blocks: tuple[int, ...] = (1, 2, 3)
@@ -57,6 +59,8 @@ class ModelTable:
     looks: int = 0
     looks_channels: int = 8
     looks_weight: float = 0.1
+    shape: int = 0
+    shape_share: float = 0.5
     sharpness: float = 1.0
 
 
@@ -196,6 +200,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.looks": (0, 4096),
     "model.looks_channels": (1, 4096),
     "model.looks_weight": (0.001, 1000),
+    "model.shape": (0, 4096),
+    "model.shape_share": (0, 1),
     "model.sharpness": (0.01, 100),
     "loss.cross_entropy": (0, 1000),
     "loss.label_smoothing": (0, 0.95),
@@ -341,6 +347,11 @@ def _check_together(recipe: Recipe) -> None:
         raise RecipeError(
             "loss.positives 'image' needs training.views 2 and loss.metric 'contrastive', 'triplet' or 'supcon'; now"
             f" {recipe.training.views} and {loss.metric!r}."
+        )
+    if recipe.model.frozen and (not recipe.model.start or loss.metric not in ("report-a", "cosface")):
+        raise RecipeError(
+            "model.frozen leaves the metric loss alone to learn; it needs model.start and a loss.metric with weights of"
+            f" its own ('report-a' or 'cosface'), now {recipe.model.start!r} and {loss.metric!r}."
         )
     if recipe.model.looks and (recipe.model.name != "compact" or len(recipe.model.widths) < 2):
         raise RecipeError(

@@ -1,0 +1,136 @@
+"""All losses on the same encoder, data and number of images seen; and what the weights of the shipped recipe trade.
+
+    VITRINE_DATA=... python benchmarks/losses.py losses --out runs/losses
+    VITRINE_DATA=... python benchmarks/losses.py weights --out runs/losses
+
+Nothing here sees the test set: training is a part of the training set, and everything is measured on the validation
+split (accuracy, leave one out within it, and find-original of 2,000 of it among all 60,000). A line of JSON for each
+run, kept in OUT/results.jsonl; runs that are there already are not made again. Ends with a table, mean ± sd over the
+seeds.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+
+from vitrine import evaluation
+from vitrine.datasets import Dataset, Splits, fashion_mnist
+from vitrine.encoder import Encoder
+from vitrine.training import checkpoints, loop
+from vitrine.training import recipe as recipes
+from vitrine.training.recipe import Recipe
+
+BUDGET = {"data.limit": "30000", "training.mirror": "false"}
+PLAIN = {"model.looks": "0", "training.views": "1", "training.epochs": "4", "loss.positives": "class"}
+"""One view of each image, four times; two views are shown twice: as many images seen."""
+TWO_VIEWS = {"training.epochs": "2"}
+
+LOSSES: dict[str, dict[str, str]] = {
+    "cross-entropy": {**PLAIN, "loss.metric": "none"},
+    "report A's head": {**PLAIN, "loss.metric": "report-a", "loss.cross_entropy": "0", "sampler.name": "pairs"},
+    "contrastive": {**PLAIN, "loss.metric": "contrastive", "loss.cross_entropy": "0", "loss.weight": "1"},
+    "triplet": {**PLAIN, "loss.metric": "triplet", "loss.cross_entropy": "0", "loss.weight": "1"},
+    "supervised contrastive": {**PLAIN, "loss.metric": "supcon", "loss.cross_entropy": "0", "loss.weight": "1"},
+    "CosFace": {
+        **PLAIN,
+        "loss.metric": "cosface",
+        "loss.cross_entropy": "0",
+        "loss.weight": "1",
+        "loss.scale": "16",
+        "loss.margin": "0.2",
+    },
+    "cross-entropy + supervised contrastive": {**PLAIN, "loss.metric": "supcon", "loss.weight": "1"},
+    "cross-entropy + views": {**TWO_VIEWS, "model.looks": "0"},
+    "cross-entropy + views on looks": TWO_VIEWS,
+}
+"""The rows of the table: name to overrides of the recipe siamese."""
+
+WEIGHTS = (0.02, 0.05, 0.2, 0.5, 2.0)
+LOOKS_WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["losses", "weights"])
+    parser.add_argument("--out", type=Path, default=Path("runs/losses"))
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    train = fashion_mnist.load().train
+    rows = []
+    for seed in range(arguments.seeds):  # a whole table with each seed
+        for name, overrides in _variants(arguments.what).items():
+            rows.append(_row(name, {**BUDGET, **overrides, "training.seed": str(seed)}, train, arguments.out))
+            print(json.dumps(rows[-1]), flush=True)
+    _print(rows)
+
+
+def _variants(what: str) -> dict[str, dict[str, str]]:
+    if what == "losses":
+        return LOSSES
+    return {
+        f"weight {weight:g}, looks {looks:g}": {
+            **TWO_VIEWS,
+            "loss.weight": str(weight),
+            "model.looks_weight": str(looks),
+        }
+        for weight in WEIGHTS
+        for looks in LOOKS_WEIGHTS
+    }
+
+
+def _row(name: str, overrides: dict[str, str], train: Dataset, out: Path) -> dict[str, str | float]:
+    """The result that is kept, or a new one."""
+    recipe = recipes.load("siamese", overrides)
+    kept = out / "results.jsonl"
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    for line in map(json.loads, lines):
+        if line["name"] == name and line["seed"] == recipe.training.seed:
+            found: dict[str, str | float] = line
+            return found
+    encoder = Encoder.load(_trained(recipe, name, train, out))
+    row: dict[str, str | float] = {"name": name, "seed": recipe.training.seed, **_measured(encoder, recipe, train)}
+    with kept.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
+
+
+def _trained(recipe: Recipe, name: str, train: Dataset, out: Path) -> Path:
+    """The model file. Variants that differ only in what export needs share a run, which is exported again."""
+    run = out / f"{name.split(', looks ')[0].replace(' ', '-')}-{recipe.training.seed}"
+    return loop.train(recipe, train, run, resume=checkpoints.exists(run)).model
+
+
+def _measured(encoder: Encoder, recipe: Recipe, train: Dataset) -> dict[str, str | float]:
+    _, validation = loop.split(train, recipe.data, recipe.training.seed)
+    held = {source: None for source in validation.sources}
+    rest = train[np.array([i for i, source in enumerate(train.sources) if source not in held])]
+    among = evaluation.leave_one_out(encoder, validation)
+    original = evaluation.find_original(encoder, Splits(rest, validation), seed=1)
+    measured = {
+        "accuracy": among.accuracy,
+        "precision_at_1": among.precision_at_1,
+        "map_at_r": among.map_at_r,
+        "success_at_1": original.success_at_1,
+        "success_at_10": original.success_at_10,
+        "pair_loss": encoder.card.metrics["validation_pair_loss"],
+    }
+    return {key: round(float(value or 0), 6) for key, value in measured.items()}
+
+
+def _print(rows: list[dict[str, str | float]]) -> None:
+    keys = [key for key in rows[0] if key not in ("name", "seed")]
+    print("| loss | " + " | ".join(keys) + " |\n|---|" + "---|" * len(keys))
+    for name in dict.fromkeys(str(row["name"]) for row in rows):
+        cells = []
+        for key in keys:
+            values = [float(row[key]) for row in rows if row["name"] == name]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.4f}{spread}")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
