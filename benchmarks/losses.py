@@ -1,7 +1,7 @@
 """All losses on the same encoder, data and number of images seen; and what the weights of the shipped recipe trade.
 
     VITRINE_DATA=... python benchmarks/losses.py losses --out runs/losses
-    VITRINE_DATA=... python benchmarks/losses.py weights --out runs/losses
+    VITRINE_DATA=... python benchmarks/losses.py weights --out runs/losses --picture trade-off.png
 
 Nothing here sees the test set: training is a part of the training set, and everything is measured on the validation
 split (accuracy, leave one out within it, and find-original of 2,000 of it among all 60,000). A line of JSON for each
@@ -24,13 +24,25 @@ from vitrine.training import recipe as recipes
 from vitrine.training.recipe import Recipe
 
 BUDGET = {"data.limit": "30000", "training.mirror": "false"}
-PLAIN = {"model.looks": "0", "training.views": "1", "training.epochs": "4", "loss.positives": "class"}
+PLAIN = {
+    "model.looks": "0",
+    "model.shape": "0",
+    "training.views": "1",
+    "training.epochs": "4",
+    "loss.positives": "class",
+}
 """One view of each image, four times; two views are shown twice: as many images seen."""
 TWO_VIEWS = {"training.epochs": "2"}
 
 LOSSES: dict[str, dict[str, str]] = {
     "cross-entropy": {**PLAIN, "loss.metric": "none"},
-    "report A's head": {**PLAIN, "loss.metric": "report-a", "loss.cross_entropy": "0", "sampler.name": "pairs"},
+    "report A's head": {
+        **PLAIN,
+        "loss.metric": "report-a",
+        "loss.cross_entropy": "0",
+        "sampler.name": "pairs",
+        "training.ema": "0",
+    },
     "contrastive": {**PLAIN, "loss.metric": "contrastive", "loss.cross_entropy": "0", "loss.weight": "1"},
     "triplet": {**PLAIN, "loss.metric": "triplet", "loss.cross_entropy": "0", "loss.weight": "1"},
     "supervised contrastive": {**PLAIN, "loss.metric": "supcon", "loss.cross_entropy": "0", "loss.weight": "1"},
@@ -43,7 +55,7 @@ LOSSES: dict[str, dict[str, str]] = {
         "loss.margin": "0.2",
     },
     "cross-entropy + supervised contrastive": {**PLAIN, "loss.metric": "supcon", "loss.weight": "1"},
-    "cross-entropy + views": {**TWO_VIEWS, "model.looks": "0"},
+    "cross-entropy + views": {**TWO_VIEWS, "model.looks": "0", "model.shape": "0"},
     "cross-entropy + views on looks": TWO_VIEWS,
 }
 """The rows of the table: name to overrides of the recipe siamese."""
@@ -57,6 +69,7 @@ def main() -> None:
     parser.add_argument("what", choices=["losses", "weights"])
     parser.add_argument("--out", type=Path, default=Path("runs/losses"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--picture", type=Path, help="draw the weights as a curve into this PNG")
     arguments = parser.parse_args()
     train = fashion_mnist.load().train
     rows = []
@@ -65,6 +78,8 @@ def main() -> None:
             rows.append(_row(name, {**BUDGET, **overrides, "training.seed": str(seed)}, train, arguments.out))
             print(json.dumps(rows[-1]), flush=True)
     _print(rows)
+    if arguments.picture:
+        _draw(rows, arguments.picture)
 
 
 def _variants(what: str) -> dict[str, dict[str, str]]:
@@ -130,6 +145,32 @@ def _print(rows: list[dict[str, str | float]]) -> None:
             spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.4f}{spread}")
         print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def _draw(rows: list[dict[str, str | float]], path: Path) -> None:
+    """A line for each weight of the loss, a point for each weight of the looks: same class against same picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5.5))
+    for weight, marker in zip(WEIGHTS, "osD^v", strict=True):
+        points = []
+        for looks in LOOKS_WEIGHTS:
+            found = [row for row in rows if row["name"] == f"weight {weight:g}, looks {looks:g}"]
+            points.append([statistics.mean(float(row[key]) for row in found) for key in ("success_at_1", "map_at_r")])
+        across, up = zip(*points, strict=True)
+        axes.plot(across, up, marker=marker, label=f"loss weight {weight:g}")
+    for looks, x, y in zip(LOOKS_WEIGHTS, across, up, strict=True):  # the last line's points say which is which
+        axes.annotate(f"{looks:g}", (x, y), textcoords="offset points", xytext=(6, -12), fontsize=9)
+    axes.set_xlabel("original found first (success at 1)")
+    axes.set_ylabel("MAP@R, leave one out")
+    axes.set_title("Validation: same class against same picture; numbers: looks_weight")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def test_a_class_with_one_picture(cli: Cli, drawn: Splits, tmp_path: Path) -> No
     save_folder(drawn.test[:11], tmp_path / "shop")  # one picture a class, two T-shirts
     code, out, err = cli("evaluate", "--data", tmp_path / "shop", "--protocol", "leave-one-out", "--json")
     assert code == 0
-    assert "9 of 11 images have no other of their class" in err
+    assert "Of 11 images, 9 cannot find another of their class" in err
     assert lines(out)[0]["r_precision"] in (0, 0.5, 1)
 
 
@@ -176,6 +176,8 @@ def test_folders_that_cannot_be_measured(
         (["--baseline-model", "nowhere"], "There is no model 'nowhere'"),
         (["--data-dir", "."], "No Fashion-MNIST in"),
         (["siamese", "--protocol", "leave-one-out"], "There is no model 'siamese'"),
+        (["--epochs", "3"], "--epochs does nothing"),
+        (["--out", "x"], "--out does nothing"),
         (["nowhere.toml", "--protocol", "unseen-classes"], "The recipe nowhere.toml cannot be read"),
     ],
 )
@@ -233,11 +235,27 @@ def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_basel
     assert [line["model"] for line in found] == ["small.toml", alone, "raw pixels"] * 4
     assert [line["classes"] for line in found[::3]] == [[0, 2, 4], [5, 7, 9], [3, 6, 8], None]
     assert found[9]["map_at_r"] == pytest.approx(sum(line["map_at_r"] for line in found[:9:3]) / 3, abs=1e-5)
-    card = Encoder.load(tmp_path / "runs/unseen-classes/small-supcon-without-5-7-9/model.onnx").card
+    assert {line["data"] for line in found} == {"drawn"}
+    card = Encoder.load(tmp_path / "runs/unseen-classes/small-supcon-without-5-7-9-seed-0/model.onnx").card
     assert card.recipe["data"]["leave_out"] == [5, 7, 9]
     assert card.recipe["training"]["epochs"] == 1
     code, again, err = cli(*arguments)
     assert (code, again) == (0, out)
-    assert "Go on with" in err
-    code, out, err = cli(*arguments, "--seed", "1")  # another recipe in the same folder
-    assert (code, one_sentence(err.splitlines()[-1])) == (2, True)
+    assert "Take up" in err
+    arguments[arguments.index("--epochs") + 1] = "2"  # another recipe in the same folder
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert "was started with another recipe" in err
+    for option in ("--data", "--baseline-model"):
+        code, _, err = cli(*arguments, option, "drawn")
+        assert (code, one_sentence(err)) == (2, True)
+        assert f"{option} does nothing" in err
+
+
+@pytest.mark.parametrize("line", ["[model]\nstart = 'base'", "[data]\nleave_out = [1]"])
+def test_a_recipe_that_may_know_the_classes_is_refused(cli: Cli, tmp_path: Path, line: str) -> None:
+    (tmp_path / "r.toml").write_text(line)
+    code, out, err = cli("evaluate", tmp_path / "r.toml", "--protocol", "unseen-classes", "--out", tmp_path / "runs")
+    assert (code, out, one_sentence(err)) == (2, "", True)
+    assert "may know them" in err
+    assert not (tmp_path / "runs").exists()

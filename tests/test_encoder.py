@@ -150,3 +150,16 @@ def test_the_shipped_model_on_the_test_set(real_splits: Splits, encoder: Encoder
     """The figure that the README promises: at least 0.945."""
     right = (encoder.run(real_splits.test.images).logits.argmax(axis=1) == real_splits.test.labels).mean()
     assert right >= 0.945
+
+
+def test_a_model_that_answers_with_numbers_that_are_not_finite_is_refused(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            n = len(inputs["image"])
+            return [np.zeros((n, 10), np.float32), np.full((n, encoder.card.embedding), np.nan, np.float32)]
+
+    broken = Encoder(encoder.card, encoder.content, Broken())
+    with pytest.raises(ModelFileError, match="not finite"):
+        broken.run(np.zeros((3, 28, 28, 1), np.uint8))

@@ -127,7 +127,7 @@ def test_truncated_anywhere_and_random_bytes_raise_nothing_else(content: bytes) 
 
 
 def test_a_missing_model_names_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="known are default"):
+    with pytest.raises(ModelFileError, match="known are compact, default"):
         Encoder.load("nothing")
     with pytest.raises(ModelFileError, match="cannot be read"):
         Encoder.load(tmp_path / "nothing.onnx")
@@ -135,5 +135,5 @@ def test_a_missing_model_names_those_that_there_are(tmp_path: Path) -> None:
 
 def test_models_kept_in_the_home_are_found_by_name(content: bytes) -> None:
     storage.write_bytes(storage.data_folder() / "models" / "mine.onnx", content)
-    assert encoders.names() == ["default", "mine"]
+    assert encoders.names() == ["compact", "default", "mine"]
     assert Encoder.load("mine").card.name == "compact"

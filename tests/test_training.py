@@ -80,9 +80,18 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[loss]\nmetric = 'report-a'", "needs sampler.name 'pairs'"),
         ("[loss]\nmetric = 'supcon'\npositives = 'image'", "needs training.views 2"),
         ("[loss]\nmetric = 'cosface'\npositives = 'image'\n[training]\nviews = 2", "'contrastive', 'triplet' or"),
-        ("[model]\nname = 'mlp'\nlooks = 8", "model.looks is for"),
+        ("[model]\nname = 'mlp'\nlooks = 8\n[loss]\nmetric = 'supcon'", "model.looks is for"),
         ("[model]\nname = 'keras-resnet50'", "wants data.size 32 or more"),
-        ("[model]\nfrozen = true", "needs model.start and a loss.metric with weights"),
+        ("[model]\nfrozen = true", "needs model.start and loss.metric 'report-a'"),
+        ("[model]\nstart = '../x'", "must be the name of a run's folder"),
+        ("[model]\nlooks = 8", "are learnt by a metric loss beside cross-entropy"),
+        ("[model]\nlooks = 8\n[loss]\nmetric = 'supcon'\ncross_entropy = 0", "are learnt by a metric loss beside"),
+        ("[model]\nshape = 8", "stands beside model.looks"),
+        ("[model]\nlooks = 8\nshape = 257\n[loss]\nmetric = 'supcon'", "the last map has 256 numbers"),
+        ("[loss]\nmetric = 'report-a'\n[sampler]\nname = 'pairs'\n[training]\nema = 0.9", "not an average"),
+        ("[sampler]\nname = 'pairs'\n[training]\nbatch_size = 6", "must be a multiple of 4, it is 6"),
+        ("[sampler]\nname = 'per-class'\nper_class = 65", "has no room for so many of two classes"),
+        ("[sampler]\nsteps = 1000000000", "allowed is 0 to 100000"),
         ("[second_view]\nhole = -1", "allowed is 0 to 512"),
     ],
 )
@@ -254,8 +263,19 @@ def test_a_joint_embedding_is_a_unit_vector_that_orders_by_class_then_by_looks()
             rests = math.sqrt((1.1 - float(p @ p)) * (1.1 - float(q @ q)))
             expected = (float(p @ q) + rests * float(looks[i] @ looks[j])) / 1.1
             assert float(e[i] @ e[j]) == pytest.approx(expected, abs=1e-5)
-    # an unsure one is nearer to the sure one of its likelier class than two unsure ones of unlike looks
-    assert float(e[0] @ e[1]) > float(e[0] @ e[3])
+    assert float(e[0] @ e[1]) > float(e[0] @ e[3])  # both sure: the class decides
+
+
+def test_where_both_are_sure_class_comes_before_looks_and_where_neither_is_looks_decide() -> None:
+    def score(p: tuple[float, ...], q: tuple[float, ...], cosine: float) -> float:
+        looks = torch.tensor([[1.0, 0.0], [cosine, math.sqrt(1 - cosine**2)]])
+        first, second = models.joint_embedding(torch.tensor([p, q]).log(), looks, 0.1)
+        return float(first @ second)
+
+    sure, other, unsure = (0.998, 0.001, 0.001), (0.001, 0.998, 0.001), (0.34, 0.33, 0.33)
+    assert score(sure, sure, -1) > score(sure, other, 1)
+    assert score(sure, sure, 0.5) > score(sure, sure, 0.4)
+    assert score(unsure, unsure, 0.9) > score(unsure, sure, 0.4)
 
 
 def test_a_network_with_looks_gives_the_joint_embedding_and_learns_looks_from_the_metric_loss_alone() -> None:
@@ -511,7 +531,8 @@ def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(draw
         {"metric": "triplet", "sampler.name": "per-class", "cross_entropy": "0"},
         {"metric": "supcon", "sampler.name": "per-class", "steps": "3", "cross_entropy": "0"},
         {"metric": "cosface"},
-        {"metric": "report-a", "sampler.name": "pairs", "cross_entropy": "0"},
+        {"metric": "cosface", "looks": "8", "model.dropout": "0.3"},
+        {"metric": "report-a", "sampler.name": "pairs", "cross_entropy": "0", "ema": "0"},
         {"metric": "supcon", "positives": "image", "views": "2", "looks": "8", "second_view.rotate": "15"},
     ],
 )
@@ -548,6 +569,9 @@ def test_a_recipe_goes_on_from_the_run_that_it_names(drawn: Splits, tmp_path: Pa
     assert trained.history[0].train_loss < fresh.history[0].train_loss - 0.2
     with pytest.raises(InputError, match="of another network"):
         loop.train(tiny(start="first", widths="[8,24]"), drawn.train, tmp_path / "third")
+    for changes, says in (({"leave_out": "[1]"}, "data.leave_out"), ({"seed": "1"}, "training.seed")):
+        with pytest.raises(InputError, match=f"trained on other images \\({says}\\)"):
+            loop.train(tiny(start="first", **changes), drawn.train, tmp_path / "fourth")
 
 
 def test_a_frozen_network_stays_as_it_was_and_the_head_learns(drawn: Splits, tmp_path: Path) -> None:

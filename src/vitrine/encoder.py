@@ -99,7 +99,10 @@ class Encoder:
         return cls(card, content, session)
 
     def run(self, batch: npt.NDArray[np.uint8], progress: Progress = silent) -> Outputs:
-        """Answers for images (n, h, w, c) uint8 that already look as the model's image spec says. Raises InputError."""
+        """Answers for images (n, h, w, c) uint8 that already look as the model's image spec says.
+
+        Raises InputError for other arrays, ModelFileError when the answers are not finite numbers.
+        """
         if batch.ndim != 4 or batch.shape[1:] != self.card.image.shape or batch.dtype != np.uint8:
             raise InputError(
                 f"The model {self.card.name} wants images (n, {', '.join(map(str, self.card.image.shape))}) uint8;"
@@ -114,6 +117,10 @@ class Encoder:
                 list(modelfile.OUTPUTS), {modelfile.INPUT: part}
             )
             progress(min(first + BATCH, n), n)
+        if not (np.isfinite(logits).all() and np.isfinite(embeddings).all()):
+            raise ModelFileError(
+                f"The model {self.card.name} answers with numbers that are not finite; train it again, or name another."
+            )
         return Outputs(logits, embeddings)
 
     def prepare(self, pictures: Sequence[Picture]) -> npt.NDArray[np.uint8]:
@@ -166,8 +173,8 @@ class Encoder:
     def _table(self) -> Similarity:
         if self.card.similarity is None:
             raise ModelFileError(
-                f"The model {self.card.name} cannot compare pictures, its file has no similarity table; train it again"
-                " with `vitrine train`, or name another model."
+                f"This model file ({self.card.name}, {self.card.identity[:8]}) cannot compare, for it has no"
+                " similarity table; train it again with `vitrine train`, or name another model."
             )
         return self.card.similarity
 

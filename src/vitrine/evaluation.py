@@ -200,8 +200,8 @@ def balanced_pairs(labels: Labels, n: int, seed: int) -> tuple[npt.NDArray[np.in
     counts = np.bincount(labels, minlength=1)
     if np.count_nonzero(counts) < 2 or counts.max() < 2:
         raise DataError(
-            f"Pairs need two classes, and one with two images; here are {np.count_nonzero(counts)} classes, the largest"
-            f" with {counts.max()}."
+            f"Pairs need two classes, and one with two images; the classes here number {np.count_nonzero(counts)}, the"
+            f" largest has {counts.max()}."
         )
     random = np.random.default_rng(seed)
     order = np.argsort(labels, kind="stable")  # class by class
@@ -260,11 +260,8 @@ def retrieval(
     Embeddings float32, L2-normalised: the inner product is the cosine. Labels (q,) and (n,). Equal scores rank by place
     in the gallery. leave_one_out: the queries are the gallery, and each is left out of its own ranking. Exact, in
     blocks, on all cores; the same inputs give the same result on any machine, see `_blocks`. Raises InputError where no
-    query has its class in the gallery, where the gallery has one class only (any ranking would be right), and for
-    embeddings that are not finite.
+    query has its class in the gallery, and where the gallery has one class only (any ranking would be right).
     """
-    if not (np.isfinite(queries).all() and np.isfinite(gallery).all()):
-        raise InputError("The model's embeddings hold numbers that are not finite; train it again, or name another.")
     classes = 1 + max(int(query_labels.max(initial=0)), int(gallery_labels.max(initial=0)))
     counts = np.bincount(gallery_labels, minlength=classes)
     relevant = counts[query_labels] - int(leave_one_out)  # (q,): R of each query

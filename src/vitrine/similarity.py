@@ -87,7 +87,7 @@ def cosine(left: Floats, right: Floats) -> npt.NDArray[np.float64]:
     [0.6]
     """
     products: npt.NDArray[np.float64] = np.einsum("nd,nd->n", left, right, dtype=np.float64)
-    return products
+    return np.clip(products, -1.0, 1.0)  # rounding may leave a little more
 
 
 def class_distance(left: Floats, right: Floats) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vitrine.images import Pixels
 
 MEASURES = {
-    "cosine": "cosine similarity of the embeddings: 1 is the same, 0 has nothing in common",
+    "cosine": "cosine similarity of the embeddings: 1 is the same; 0 and below, nothing in common",
     "class-distance": "distance of the class probabilities: 0 is the same, 1.41 is sure of two different classes",
 }
 
@@ -28,12 +28,15 @@ def compare(
     ] = None,
     as_json: output.Json = False,
 ) -> None:
-    """Say how probably two pictures show the same kind of garment, if as many pairs do as do not.
+    """Say how probably two pictures show the same kind of garment.
+
+    The probability is for pairs that are as often of the same kind as of different kinds.
 
     Example: vitrine compare boot.jpg shoe.jpg --out both.png
     """
     if a == b == "-":
         raise InputError("Only one of the two pictures can come from standard input; name a file for the other.")
+    output.check_picture(out, [a, b])
     from vitrine.encoder import Encoder
 
     encoder = Encoder.load(model)
@@ -47,8 +50,6 @@ def compare(
     shown = [(names[prediction.class_index], prediction.probability) for prediction in encoder.predictions(outputs)]
     lines = [f"{label}  {_percent(probability)}" for label, probability in shown]
     answer = f"same kind of garment: {_percent(same)}"
-    if out is not None:
-        _draw(pictures, [f"{line}\n{_name(source)}" for line, source in zip(lines, (a, b), strict=True)], answer, out)
     if as_json:
         facts = {"same_probability": same, "score": score, "model": encoder.card.name, "measure": measure}
         found = [
@@ -56,11 +57,13 @@ def compare(
             for source, (label, probability) in zip((a, b), shown, strict=True)
         ]
         output.print_json({**facts, "a": found[0], "b": found[1]})
-        return
-    print(answer)
-    print(f"  {score:.4f}  {MEASURES[measure]}")
-    for source, line in zip((a, b), lines, strict=True):
-        print(f"{source}\n  {line}")
+    else:
+        print(answer)
+        print(f"  {score:.4f}  {MEASURES[measure]}")
+        for source, line in zip((a, b), lines, strict=True):
+            print(f"{source}\n  {line}")
+    if out is not None:
+        _draw(pictures, [f"{line}\n{_name(source)}" for line, source in zip(lines, (a, b), strict=True)], answer, out)
 
 
 def _read(a: str, b: str) -> "list[Pixels]":

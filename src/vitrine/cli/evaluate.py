@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitrine.cli import output, unseen
-from vitrine.errors import InputError
+from vitrine.errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from vitrine.datasets import Progress, Splits
+    from vitrine.encoder import Encoder
     from vitrine.evaluation import Evaluation, Subject
-    from vitrine.modelfile import ModelCard
     from vitrine.spec import ImageSpec
 
 Protocol = Literal["query-gallery", "leave-one-out", "find-original", "pairs", "unseen-classes"]
@@ -40,13 +42,18 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="A model by name, or the path of a model file; for unseen-classes a recipe, which is trained three"
-            " times, each time without three classes."
+            help="A model by name, or the path of a model file. For unseen-classes also a recipe, by name or path,"
+            " which is trained three times, each time without three classes; a name that is both is the recipe."
         ),
     ] = "default",
     data: Annotated[
-        str, typer.Option("--data", help="fashion-mnist, drawn, or a folder with a sub-folder of pictures per class.")
-    ] = "fashion-mnist",
+        str | None,
+        typer.Option(
+            "--data",
+            help="fashion-mnist, drawn, or a folder with a sub-folder of pictures per class.",
+            show_default="fashion-mnist",
+        ),
+    ] = None,
     protocol: Annotated[
         Protocol,
         typer.Option(
@@ -58,24 +65,37 @@ def evaluate(
         ),
     ] = "query-gallery",
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Measure raw pixels and a model of cross-entropy alone, too.")
+        bool,
+        typer.Option(
+            "--baselines",
+            help="Measure raw pixels (not for pairs: they give no probability) and a model of cross-entropy alone,"
+            " too.",
+        ),
     ] = False,
     baseline_model: Annotated[
         list[str] | None,
         typer.Option("--baseline-model", help="Measure this model, too; may be repeated.", show_default=False),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**31 - 1, help="Chooses images, alterations and pairs.")
+        int,
+        typer.Option(
+            "--seed", min=0, max=2**31 - 1, help="Chooses images, alterations and pairs; of the trainings, too."
+        ),
     ] = 0,
     epochs: Annotated[
         int | None,
         typer.Option(
-            "--epochs", min=1, help="unseen-classes of a recipe: epochs of each training.", show_default=False
+            "--epochs", min=1, help="unseen-classes by a recipe: epochs of each training.", show_default=False
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", help="unseen-classes of a recipe: folder of the runs; what is done is kept.")
-    ] = Path("runs/unseen-classes"),
+        Path | None,
+        typer.Option(
+            "--out",
+            help="unseen-classes by a recipe: folder of the runs; what is done is kept.",
+            show_default=str(unseen.RUNS),
+        ),
+    ] = None,
     data_dir: output.DataDir = None,
     as_json: output.Json = False,
 ) -> None:
@@ -83,22 +103,19 @@ def evaluate(
 
     Example: vitrine evaluate default --baselines --json
     """
-    from vitrine.encoder import Encoder
-    from vitrine.evaluation import RawPixels
-
     if protocol == "unseen-classes" and unseen.names_a_recipe(model):
-        _unseen(model, epochs, seed, baselines, out, data_dir, as_json)
+        _refuse({"--data": data, "--baseline-model": baseline_model}, "a recipe, which names its own data")
+        _by_recipe(unseen.rows(model, epochs, seed, baselines, out or unseen.RUNS, data_dir), as_json)
         return
-    names = [model, *([CROSS_ENTROPY] if baselines and model != CROSS_ENTROPY else []), *(baseline_model or [])]
-    encoders = [Encoder.load(name) for name in names]
-    spec = encoders[0].card.image
-    subjects: list[tuple[str, Subject, ImageSpec]] = [
-        (name, encoder, encoder.card.image) for name, encoder in zip(names, encoders, strict=True)
-    ]
-    if baselines and protocol != "pairs":  # pixels give no probability
-        subjects.insert(1, (PIXELS, RawPixels(), spec))
+    _refuse({"--epochs": epochs, "--out": out}, "a model file, which is not trained")
+    data = data or "fashion-mnist"
+    models = _models(model, protocol, baselines, baseline_model or [])
+    classes = _left_out(models, protocol, data)
     load = _loader(data, data_dir)
-    classes = _check(protocol, encoders[0].card, load(spec))
+    _check_data(protocol, load(models[0][1].card.image))
+    subjects: list[tuple[str, Subject, ImageSpec]] = [(name, found, found.card.image) for name, found in models]
+    if baselines and protocol != "pairs":
+        subjects.insert(1, (PIXELS, _pixels(), models[0][1].card.image))
     rows: list[tuple[str, Evaluation]] = []
     for name, subject, look in subjects:
         splits = load(look)
@@ -112,25 +129,57 @@ def evaluate(
     first = rows[0][1]
     if first.left_out:
         output.say(
-            f"{first.left_out:,} of {first.n:,} images have no other of their class to be found; the means over"
-            " searches leave them out."
+            f"Of {first.n:,} images, {first.left_out:,} cannot find another of their class, because there is none; the"
+            " means over searches leave them out."
         )
     if not as_json:
         _print(f"{data}, {protocol}, n = {first.n:,}", rows)
 
 
-def _unseen(
-    recipe: str, epochs: int | None, seed: int, baselines: bool, out: Path, data_dir: Path | None, as_json: bool
-) -> None:
-    found = unseen.rows(recipe, epochs, seed, baselines, out, data_dir)
-    found += unseen.means(found)
-    if as_json:
-        for kind, classes, row in found:
-            output.print_json({"model": kind, "data": "fashion-mnist", **_facts(row, classes)})
-        return
-    for classes in (*unseen.SPLITS, ()):
-        title = f"without the classes {', '.join(map(str, classes))}" if classes else "mean"
-        _print(f"unseen-classes, {title}", [(kind, row) for kind, which, row in found if which == classes])
+def _refuse(options: "Mapping[str, object]", what: str) -> None:
+    """Raises InputError for the first option that was given and would do nothing."""
+    for option, value in options.items():
+        if value:
+            raise InputError(f"{option} does nothing for {what}; leave it out.")
+
+
+def _by_recipe(found: "Iterator[list[unseen.Row]]", as_json: bool) -> None:
+    """Print each split as soon as it is measured, and the means."""
+    for rows in found:
+        if as_json:
+            for row in rows:
+                output.print_json({"model": row.model, "data": row.data, **_facts(row.found, row.classes)})
+            continue
+        classes = rows[0].classes
+        title = f"without the classes {', '.join(map(str, classes))}" if classes else "mean of the three"
+        _print(f"{rows[0].data}, unseen-classes, {title}", [(row.model, row.found) for row in rows])
+
+
+def _models(model: str, protocol: Protocol, baselines: bool, others: Sequence[str]) -> "list[tuple[str, Encoder]]":
+    """What is measured, with what the user calls it. Raises ModelFileError, also for a model that gives no
+    probabilities where they are asked for.
+    """
+    from vitrine.encoder import Encoder
+
+    names = [model, *others]
+    found = [(name, Encoder.load(name)) for name in names]
+    if baselines and protocol != "unseen-classes":  # the shipped one has seen all classes
+        alone = Encoder.load(CROSS_ENTROPY)
+        if all(alone.card.identity != encoder.card.identity for _, encoder in found):
+            found.insert(1, (CROSS_ENTROPY, alone))
+    for name, encoder in found:
+        if protocol == "pairs" and encoder.card.similarity is None:
+            raise ModelFileError(
+                f"The model {name} has no similarity table, so it gives no probability for a pair; train it again with"
+                " `vitrine train`, or name another model."
+            )
+    return found
+
+
+def _pixels() -> "Subject":
+    from vitrine.evaluation import RawPixels
+
+    return RawPixels()
 
 
 def _loader(data: str, data_dir: Path | None) -> "Callable[[ImageSpec], Splits]":
@@ -154,29 +203,39 @@ def _loader(data: str, data_dir: Path | None) -> "Callable[[ImageSpec], Splits]"
     return load
 
 
-def _check(protocol: Protocol, card: "ModelCard", splits: "Splits") -> list[int]:
-    """The classes that training left out, where they are asked for. Raises InputError where this model and this data
-    do not allow the protocol.
+def _left_out(models: "Sequence[tuple[str, Encoder]]", protocol: Protocol, data: str) -> list[int]:
+    """The classes that the first model's training left out, where they are asked for. Raises InputError where a model
+    does not allow the protocol.
     """
+    if protocol != "unseen-classes":
+        return []
+    classes: list[int] = []
+    for name, encoder in models:
+        recipe = encoder.card.recipe.get("data")
+        found = recipe.get("leave_out") if isinstance(recipe, dict) else None
+        numbers = [number for number in found if type(number) is int] if isinstance(found, list) else []
+        classes = classes or numbers
+        if not numbers or not set(classes) <= set(numbers):
+            raise InputError(
+                f"The model {name} has seen {'these' if classes else 'all'} classes; unseen-classes needs one that was"
+                " trained with data.leave_out, or a recipe to train so, such as: vitrine evaluate siamese --protocol"
+                " unseen-classes."
+            )
+        if encoder.card.data.get("name") != data:
+            raise InputError(
+                f"The model {name} has left out classes of {encoder.card.data.get('name')}; evaluate it on that, not on"
+                f" {data}."
+            )
+    return classes
+
+
+def _check_data(protocol: Protocol, splits: "Splits") -> None:
+    """Raises InputError where the data does not allow the protocol."""
     if protocol == "query-gallery" and not len(splits.train):
         raise InputError(
             f"{splits.test.name} is a folder of pictures and has no training part to search in; use --protocol"
             " leave-one-out, which looks for each picture among all the others."
         )
-    if protocol != "unseen-classes":
-        return []
-    left_out = card.recipe.get("data", {}).get("leave_out") or []
-    if not left_out:
-        raise InputError(
-            f"The model {card.name} has seen every class; unseen-classes needs one that was trained with"
-            " data.leave_out, or a recipe to train so, such as: vitrine evaluate siamese --protocol unseen-classes."
-        )
-    if card.data.get("name") != splits.test.name:
-        raise InputError(
-            f"The model {card.name} has left out classes of {card.data.get('name')}; evaluate it on that, not on"
-            f" {splits.test.name}."
-        )
-    return [int(number) for number in left_out]
 
 
 def _measure(

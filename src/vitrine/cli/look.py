@@ -38,6 +38,7 @@ def classify(
 
     Example: vitrine classify shirt.jpg photos/ --lang uk
     """
+    output.check_picture(show_input, paths)
     from vitrine import images
     from vitrine.encoder import Encoder
 
@@ -147,6 +148,7 @@ def search(
     """
     if (path is None) == (id is None):
         raise InputError("Name one picture to search with, or an item of the catalogue with --id.")
+    output.check_picture(out, [path or ""])
     from vitrine import images
     from vitrine.catalogue.local import LocalCatalogue
 

@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from vitrine.errors import InputError
+
 if TYPE_CHECKING:
     from vitrine import datasets
     from vitrine.datasets.image_folder import Unreadable
@@ -81,6 +83,21 @@ def stage(description: str) -> Iterator["datasets.Progress"]:
         yield progress
         known = drawn.tasks[task].total or 1
         drawn.update(task, total=known, completed=known)
+
+
+def check_picture(out: Path | None, inputs: Sequence[str]) -> None:
+    """Raises InputError where a picture would be drawn into a file of another kind, or over one of the inputs."""
+    if out is None:
+        return
+    if out.suffix.lower() != ".png":
+        raise InputError(f"{out} does not end in .png; pictures are drawn as PNG files.")
+    if any(
+        source and source != "-" and Path(source).exists() and out.exists() and out.samefile(source)
+        for source in inputs
+    ):
+        raise InputError(
+            f"{out} is one of the pictures that were given, and would be lost; name another file to draw into."
+        )
 
 
 def list_unreadable(unreadable: Sequence["Unreadable"]) -> None:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="A recipe by name (compact, report-b-mlp) or the path of a TOML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe by name (siamese, compact, report-a-resnet50, report-a-siamese, report-b-mlp) or the path of"
+            " a TOML file."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.", show_default="runs/RECIPE")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
     data_dir: output.DataDir = None,
@@ -31,10 +37,10 @@ def train(
 
     Any key of the recipe can be overridden: --epochs 2, --optimiser.learning_rate 0.05, --widths [16,32,64].
 
-    Example: vitrine train compact --epochs 2 --seed 1
+    Example: vitrine train siamese --epochs 2 --seed 1
     """
     try:
-        from vitrine.training import checkpoints, loop
+        from vitrine.training import loop
         from vitrine.training import recipe as recipes
     except ModuleNotFoundError as error:
         raise MissingExtraError(
@@ -49,17 +55,12 @@ def train(
     with output.stage(f"Load {read.data.name}") as progress:
         loaded = by_name.load(read.data.name, data_dir, look(read), progress)
     output.list_unreadable(loaded.unreadable)
-    try:
-        result = watched(
-            lambda watch: loop.train(read, loaded.splits.train, run, resume=resume, device=device, watch=watch), as_json
-        )
-    except KeyboardInterrupt:
-        again = shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])])
-        learnt = checkpoints.exists(run)
-        output.say(
-            f"Stopped. Go on from the last whole epoch with: {again}" if learnt else "Stopped; nothing was kept."
-        )
-        raise typer.Exit(130) from None
+    result = stoppable(
+        lambda watch: loop.train(read, loaded.splits.train, run, resume=resume, device=device, watch=watch),
+        run,
+        as_json,
+        shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])]),
+    )
     metrics = result.card.metrics
     if as_json:
         output.print_json(
@@ -100,7 +101,21 @@ def _overrides(arguments: list[str]) -> dict[str, str]:
     return found
 
 
-def watched(work: "Callable[[Watch], Result]", as_json: bool) -> "Result":
+def stoppable(work: "Callable[[Watch], Result]", run: Path, as_json: bool, again: str) -> "Result":
+    """Do the work, watched; Ctrl-C ends it with a sentence that says how to go on. again: the command for that."""
+    from vitrine.training import checkpoints
+
+    try:
+        return _watched(work, as_json)
+    except KeyboardInterrupt:
+        learnt = checkpoints.exists(run)
+        output.say(
+            f"Stopped. Go on from the last whole epoch with: {again}" if learnt else "Stopped; nothing was kept."
+        )
+        raise typer.Exit(130) from None
+
+
+def _watched(work: "Callable[[Watch], Result]", as_json: bool) -> "Result":
     """Do the work with a bar for the whole run and a line for each epoch that is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

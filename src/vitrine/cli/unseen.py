@@ -2,11 +2,10 @@
 those.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from vitrine.cli import output, train
 from vitrine.errors import InputError, MissingExtraError
@@ -20,7 +19,17 @@ if TYPE_CHECKING:
 SPLITS = ((0, 2, 4), (5, 7, 9), (3, 6, 8))
 """Tops that look alike, shoes, and three that have little in common."""
 
-Row = tuple[str, tuple[int, ...], "Evaluation"]
+RUNS = Path("runs/unseen-classes")
+
+
+@dataclass(frozen=True)
+class Row:
+    """model: what was measured, in words. classes: those that training left out; empty for the mean over the splits."""
+
+    model: str
+    data: str
+    classes: tuple[int, ...]
+    found: "Evaluation"
 
 
 def names_a_recipe(model: str) -> bool:
@@ -30,31 +39,39 @@ def names_a_recipe(model: str) -> bool:
     return model.endswith(".toml") or model in recipes.names()
 
 
-def rows(name: str, epochs: int | None, seed: int, baselines: bool, out: Path, data_dir: Path | None) -> "list[Row]":
-    """Train (or take up what `out` holds) and measure: for each split the recipe's model and, with baselines, raw
-    pixels and the same recipe trained by cross-entropy alone, on the features of its classifier.
+def rows(
+    name: str, epochs: int | None, seed: int, baselines: bool, out: Path, data_dir: Path | None
+) -> "Iterator[list[Row]]":
+    """Train, or take up what `out` holds, and measure; a list for each split, and one of the means.
+
+    With baselines, raw pixels and the same recipe trained by cross-entropy alone, on the features of its classifier,
+    stand beside the recipe's model. Raises InputError for a recipe or data that do not allow the protocol.
     """
-    try:
-        from vitrine.training import recipe as recipes
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Training needs {error.name}, which is not installed; install it with: pip install 'vitrine[train]'."
-        ) from error
     from vitrine import evaluation
     from vitrine.datasets import by_name
+    from vitrine.training import recipe as recipes
 
+    _check_extra()
     budget = {"training.seed": str(seed)} | ({"training.epochs": str(epochs)} if epochs else {})
-    alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class", "model.looks": "0"}
-    kinds = {name: budget} | ({f"{name}, cross-entropy alone": budget | alone} if baselines else {})
-    first = recipes.load(name, budget)
-    with output.stage(f"Load {first.data.name}") as progress:
-        splits = by_name.load(first.data.name, data_dir, train.look(first), progress).splits
+    alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
+    alone |= {"model.looks": "0", "model.shape": "0"}
+    wanted = recipes.load(name, budget)
+    kinds = {name: budget}
+    if baselines and wanted != recipes.load(name, budget | alone):
+        kinds[f"{name}, cross-entropy alone"] = budget | alone
+    if wanted.model.start or wanted.data.leave_out:
+        raise InputError(
+            f"The recipe {name} has model.start or data.leave_out; unseen-classes leaves out classes itself, and"
+            " weights that were learnt elsewhere may know them."
+        )
+    with output.stage(f"Load {wanted.data.name}") as progress:
+        splits = by_name.load(wanted.data.name, data_dir, train.look(wanted), progress).splits
     if len(splits.test.class_names["en"]) < 10 or not len(splits.test):
         raise InputError(
-            f"unseen-classes by a recipe needs the ten classes and the test part of Fashion-MNIST; {splits.train.name}"
-            " has other ones."
+            f"unseen-classes by a recipe needs ten classes and a test part, as Fashion-MNIST has; {splits.train.name}"
+            f" has {len(splits.train.class_names['en'])} classes and {len(splits.test)} test images."
         )
-    found: list[Row] = []
+    whole: list[list[Row]] = []
     for classes in SPLITS:
         left_out = {"data.leave_out": str(list(classes))}
         subjects: list[tuple[str, Subject]] = [
@@ -62,9 +79,25 @@ def rows(name: str, epochs: int | None, seed: int, baselines: bool, out: Path, d
         ]
         if baselines:
             subjects.append(("raw pixels", evaluation.RawPixels()))
-        for kind, subject in subjects:
-            found.append((kind, classes, evaluation.unseen_classes(subject, splits.test, classes)))
-    return found
+        whole.append(
+            [
+                Row(kind, splits.test.name, classes, evaluation.unseen_classes(subject, splits.test, classes))
+                for kind, subject in subjects
+            ]
+        )
+        yield whole[-1]
+    yield [_mean(list(of_one)) for of_one in zip(*whole, strict=True)]
+
+
+def _check_extra() -> None:
+    """Raises MissingExtraError before anything is loaded."""
+    try:
+        import vitrine.training.loop  # noqa: F401  # only whether it is there
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"unseen-classes trains, and training needs {error.name}, which is not installed; install it with: pip"
+            " install 'vitrine[train]' (in this repository: make install)."
+        ) from error
 
 
 def _trained(recipe: "Recipe", out: Path, splits: "Splits") -> "Encoder":
@@ -73,38 +106,33 @@ def _trained(recipe: "Recipe", out: Path, splits: "Splits") -> "Encoder":
     from vitrine.training import checkpoints, loop
 
     kind = "" if recipe.loss.metric == "none" else f"-{recipe.loss.metric}"
-    run = out / f"{recipe.name}{kind}-without-{'-'.join(map(str, recipe.data.leave_out))}"
-    recipe = replace(recipe, name=run.name)
+    without = "-".join(map(str, recipe.data.leave_out))
+    recipe = replace(recipe, name=f"{recipe.name}{kind}-without-{without}")
+    run = out / f"{recipe.name}-seed-{recipe.training.seed}"
     resume = checkpoints.exists(run)
-    output.say(f"{'Go on with' if resume else 'Train'} {run} ({recipe.training.epochs} epochs)")
-    try:
-        result = train.watched(
-            lambda watch: loop.train(recipe, splits.train, run, resume=resume, watch=watch), as_json=False
-        )
-    except KeyboardInterrupt:
-        output.say("Stopped; the same command goes on from the last whole epoch.")
-        raise typer.Exit(130) from None
+    output.say(f"{'Take up' if resume else 'Train'} {run} ({recipe.training.epochs} epochs)")
+    result = train.stoppable(
+        lambda watch: loop.train(recipe, splits.train, run, resume=resume, watch=watch),
+        run,
+        as_json=False,
+        again="the same command",
+    )
     return Encoder.load(result.model)
 
 
-def means(found: "list[Row]") -> "list[Row]":
-    """For each kind of model the mean over the splits."""
+def _mean(of_one: list[Row]) -> Row:
+    """The mean over the splits, of one kind of model."""
     from vitrine.evaluation import Evaluation
 
-    result: list[Row] = []
-    for kind in dict.fromkeys(kind for kind, _, _ in found):
-        parts = [part for name, _, part in found if name == kind]
+    def mean(key: str) -> float:
+        return sum(float(getattr(row.found, key)) for row in of_one) / len(of_one)
 
-        def mean(key: str, parts: "list[Evaluation]" = parts) -> float:
-            return sum(float(getattr(part, key)) for part in parts) / len(parts)
-
-        row = Evaluation(
-            protocol="unseen-classes",
-            precision_at_1=mean("precision_at_1"),
-            r_precision=mean("r_precision"),
-            map_at_r=mean("map_at_r"),
-            map_at_100=mean("map_at_100"),
-            n=sum(part.n for part in parts),
-        )
-        result.append((kind, (), row))
-    return result
+    found = Evaluation(
+        protocol="unseen-classes",
+        precision_at_1=mean("precision_at_1"),
+        r_precision=mean("r_precision"),
+        map_at_r=mean("map_at_r"),
+        map_at_100=mean("map_at_100"),
+        n=sum(row.found.n for row in of_one),
+    )
+    return Row(of_one[0].model, of_one[0].data, (), found)

@@ -108,8 +108,13 @@ def train(
         "data": {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()},
     }
     state = _State(recipe, image, len(dataset.class_names["en"]), device)
+    if len(validation) <= recipe.model.shape:
+        raise DataError(
+            f"model.shape is {recipe.model.shape}, which needs more validation images than that to fit; there are"
+            f" {len(validation)}: add pictures, raise data.validation, or take a smaller model.shape."
+        )
     if recipe.model.start and not resume:
-        _start_from(state.network, run.parent / recipe.model.start)
+        _start_from(state.network, run.parent / recipe.model.start, facts)
         state.averaged.load_state_dict(state.network.state_dict())
     history: list[Epoch] = []
     if resume:
@@ -186,6 +191,10 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
     if not dataset.labelled:
         raise DataError(f"{dataset.name} has images without a class; training needs a sub-folder per class.")
     names = dataset.class_names["en"]
+    if len(names) < 2:
+        raise DataError(
+            f"{dataset.name} has one class only, {names[0]!r}; there is nothing to tell apart: add another."
+        )
     if any(label >= len(names) for label in table.leave_out) or len(names) - len(set(table.leave_out)) < 2:
         raise DataError(
             f"data.leave_out is {list(table.leave_out)}; {dataset.name} has the classes 0 to {len(names) - 1}, and two"
@@ -228,7 +237,7 @@ class _State:
         self.network = models.build(recipe.model, image.channels, image.height, classes).to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.averaged = copy.deepcopy(self.network) if recipe.training.ema else self.network
-        self.objective = losses.Objective(recipe.loss, classes, self.network.head.in_features).to(device)
+        self.objective = losses.Objective(recipe.loss, classes, self.network.compared).to(device)
         self.network.probe = self.objective.probe
         parts = (self.objective,) if recipe.model.frozen else (self.network, self.objective)
         learnt = [parameter for part in parts for parameter in part.parameters() if parameter.requires_grad]
@@ -286,6 +295,7 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
     """One epoch; its mean loss and accuracy."""
     recipe = state.recipe
     generator = torch.Generator(state.device).manual_seed((recipe.training.seed << 20) + epoch)
+    torch.manual_seed((recipe.training.seed << 20) + epoch)  # dropout draws from the global one
     batches = _batches(recipe, labels, generator)
     n = sum(len(batch) for batch in batches)
     total_loss = torch.zeros((), device=state.device)
@@ -403,16 +413,28 @@ def _as_tensors(dataset: Dataset, image: ImageSpec, device: str) -> tuple[Tensor
     return images.permute(0, 3, 1, 2), torch.from_numpy(dataset.labels.copy()).to(device)
 
 
-def _start_from(network: models.Network, run: Path) -> None:
-    """Take the weights of a finished run. Raises InputError when there is none, or of another network."""
-    if not (run / MODEL_FILE).exists():
+def _start_from(network: models.Network, run: Path, facts: dict[str, Any]) -> None:
+    """Take the weights of a finished run. Raises InputError when there is none, of another network, or of other
+    training images: what is held out here it may have learnt.
+    """
+    if not (run / MODEL_FILE).exists() or not checkpoints.exists(run):
         raise InputError(
             f"This recipe goes on from a finished run in {run}, and there is none; make it first: vitrine train"
             f" {run.name} --out {run}"
         )
-    tensors = checkpoints.load(run).tensors
+    found = checkpoints.load(run)
+    stored, wanted = _decisive(found.facts.get("recipe")), _decisive(json.loads(json.dumps(facts["recipe"])))
+    split_keys = [key for key in wanted if key.startswith("data.")]
+    if wanted["data.split"] == "random":
+        split_keys.append("training.seed")
+    differing = [key for key in split_keys if stored[key] != wanted[key]]
+    if differing or found.facts.get("data") != facts["data"]:
+        raise InputError(
+            f"The run in {run} was trained on other images ({', '.join(differing) or 'the data set differs'}), so it"
+            " may know what is held out here; train it again as this one."
+        )
     try:
-        network.load_state_dict(_named(tensors, "averaged.") or _named(tensors, "network."))
+        network.load_state_dict(_named(found.tensors, "averaged.") or _named(found.tensors, "network."))
     except RuntimeError as error:
         raise InputError(
             f"The run in {run} is of another network; name another in model.start, or change the recipe's [model]."

@@ -40,7 +40,13 @@ class Network(nn.Module):
         return vectors[0]
 
     @property
+    def compared(self) -> int:
+        """How many numbers the vectors have that the metric loss sees."""
+        return self.head.in_features
+
+    @property
     def dimensions(self) -> int:
+        """How many numbers the embedding has."""
         return self.head.in_features
 
     def fit(self, images: Tensor) -> None:
@@ -57,7 +63,7 @@ class NetworkWithLooks(Network):
 
     The looks are learnt by a metric loss, from the map before the last stage, place by place: the stages after it, and
     averaging over the places, forget what tells one shirt from another. The shape is not learnt: it is the last map,
-    whose rows are averaged by fours, on its principal components. It knows kinds of garment that no class stands for.
+    its rows averaged into four bands, on its principal components. It knows kinds of garment that no class stands for.
     """
 
     encoder: "Compact"
@@ -74,7 +80,6 @@ class NetworkWithLooks(Network):
             nn.BatchNorm1d(table.looks),
         )
         self.shape: nn.Linear | None = None
-        self._dimensions = classes + table.looks + table.shape
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (n, classes) and looks (n, looks), L2-normalised."""
@@ -97,8 +102,12 @@ class NetworkWithLooks(Network):
         return joint_embedding(logits.float() * self.table.sharpness, rest, self.table.looks_weight)
 
     @property
+    def compared(self) -> int:
+        return self.table.looks
+
+    @property
     def dimensions(self) -> int:
-        return self._dimensions
+        return self.head.out_features + self.table.looks + self.table.shape
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
@@ -108,12 +117,11 @@ class NetworkWithLooks(Network):
         if not self.table.shape:
             return
         maps = [self.encoder.last(self.encoder.places(part)) for part in torch.split(images, 500)]
-        rows = torch.cat([_rows(part) for part in maps]).double()  # (n, 4 * width)
+        rows = torch.cat([_rows(part) for part in maps]).cpu().double()  # (n, bands * width)
         mean = rows.mean(0)
         variances, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # rising
-        chosen, least = axes[:, -self.table.shape :].flip(1), 1e-6 * variances[-1]
+        chosen, least = axes[:, -self.table.shape :].flip(1), max(1e-6 * float(variances[-1]), 1e-12)
         scaled = chosen / variances[-self.table.shape :].flip(0).clamp(min=least) ** 0.25
-        scaled *= torch.where(scaled.sum(0) < 0, -1.0, 1.0)  # an axis has no sign of its own
         layer = nn.Linear(len(mean), self.table.shape).to(images.device).requires_grad_(False)
         layer.weight.copy_(scaled.T)
         layer.bias.copy_(-(mean @ scaled))
@@ -121,7 +129,7 @@ class NetworkWithLooks(Network):
 
 
 def _rows(places: Tensor) -> Tensor:
-    """A map (n, c, h, w), its rows averaged by about h / 4 of them: (n, 4 c), or fewer for a low map."""
+    """A map (n, c, h, w), its rows averaged into bands of ceil(h / 4): (n, bands * c), at most four bands."""
     height = -(-places.shape[2] // 4)
     lines = places.mean(3, keepdim=True)  # (n, c, h, 1)
     return functional.avg_pool2d(lines, (height, 1), ceil_mode=True).flatten(1).float()
@@ -135,7 +143,8 @@ def joint_embedding(logits: Tensor, rest: Tensor, weight: float) -> Tensor:
     The scalar product of two p is the probability that the two show the same class, if the classifier is calibrated and
     errs independently: no order by a function of the two could put more of the query's class in front. (Their cosine
     would not do: it likes those that are unsure in the same way.) The other part has the length that makes every e a
-    unit vector, and orders what is equally probable.
+    unit vector: sqrt(weight) for a picture whose class is sure, so that class decides and u orders what is equally
+    probable, and up to sqrt(1 + weight) for one that could be anything, which is so compared by u.
     """
     p = logits.softmax(dim=1)
     length = (1 + weight - p.square().sum(dim=1, keepdim=True)).sqrt()  # (n, 1), at least sqrt(weight)
@@ -166,7 +175,7 @@ def build(table: ModelTable, channels: int, size: int, classes: int) -> Network:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers are learnt (batch norms' running statistics are not)."""
+    """How many weights there are, learnt, fitted or frozen (batch norms' running statistics are none)."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -210,7 +210,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "loss.margin": (0, 100),
     "loss.scale": (0, 1000),
     "sampler.per_class": (2, 65_536),
-    "sampler.steps": (0, 10**9),
+    "sampler.steps": (0, 100_000),
     "optimiser.learning_rate": (1e-9, 100),
     "optimiser.momentum": (0, 0.9999),
     "optimiser.weight_decay": (0, 10),
@@ -322,44 +322,100 @@ def _build(name: str, values: dict[str, Any]) -> Recipe:
         table, key = full.split(".")
         tables[table][key] = _typed(full, value, _TYPES[table][key])
     recipe = Recipe(name, *(kind(**tables[table]) for table, kind in TABLES.items()))
-    if len(recipe.model.widths) != len(recipe.model.blocks):
-        raise RecipeError(
-            f"model.widths has {len(recipe.model.widths)} stages and model.blocks {len(recipe.model.blocks)}; they must"
-            " be as many."
-        )
     _check_together(recipe)
     return recipe
 
 
 def _check_together(recipe: Recipe) -> None:
     """Raises RecipeError for keys that contradict each other."""
-    loss, sampler = recipe.loss, recipe.sampler.name
-    if loss.cross_entropy == 0 and loss.metric == "none":
-        raise RecipeError(
-            "loss.cross_entropy is 0 and loss.metric is 'none'; nothing would be learnt: set one of them."
-        )
-    if loss.metric == "report-a" and (sampler != "pairs" or recipe.training.views != 1):
-        raise RecipeError(
-            f"loss.metric 'report-a' compares the two halves of a batch; it needs sampler.name 'pairs' (now"
-            f" {sampler!r}) and training.views 1 (now {recipe.training.views})."
-        )
-    if loss.positives == "image" and (recipe.training.views != 2 or loss.metric in ("report-a", "cosface")):
-        raise RecipeError(
+    for wrong, sentence in (*_loss_faults(recipe), *_model_faults(recipe)):
+        if wrong:
+            raise RecipeError(sentence)
+
+
+Faults = list[tuple[bool, str]]
+
+
+def _loss_faults(recipe: Recipe) -> Faults:
+    """What may be wrong with loss and sampler, and what to say then."""
+    loss, sampler, training = recipe.loss, recipe.sampler, recipe.training
+    return [
+        (
+            loss.cross_entropy == 0 and loss.metric == "none",
+            "loss.cross_entropy is 0 and loss.metric is 'none'; nothing would be learnt: set one of them.",
+        ),
+        (
+            loss.metric == "report-a" and (sampler.name != "pairs" or training.views != 1),
+            "loss.metric 'report-a' compares the two halves of a batch; it needs sampler.name 'pairs' (now"
+            f" {sampler.name!r}) and training.views 1 (now {training.views}).",
+        ),
+        (
+            loss.metric == "report-a" and training.ema > 0 and not recipe.model.frozen,
+            f"loss.metric 'report-a' learns a head that fits the net of the last step, not an average; training.ema is"
+            f" {training.ema:g}: set it to 0.",
+        ),
+        (
+            loss.positives == "image" and (training.views != 2 or loss.metric in ("report-a", "cosface")),
             "loss.positives 'image' needs training.views 2 and loss.metric 'contrastive', 'triplet' or 'supcon'; now"
-            f" {recipe.training.views} and {loss.metric!r}."
-        )
-    if recipe.model.frozen and (not recipe.model.start or loss.metric not in ("report-a", "cosface")):
-        raise RecipeError(
-            "model.frozen leaves the metric loss alone to learn; it needs model.start and a loss.metric with weights of"
-            f" its own ('report-a' or 'cosface'), now {recipe.model.start!r} and {loss.metric!r}."
-        )
-    if recipe.model.looks and (recipe.model.name != "compact" or len(recipe.model.widths) < 2):
-        raise RecipeError(
-            f"model.looks is for model.name 'compact' with two stages or more; this is {recipe.model.name!r} with"
-            f" {len(recipe.model.widths)}: set model.looks to 0, or change the other two."
-        )
-    if recipe.model.name == "keras-resnet50" and recipe.data.size < 32:
-        raise RecipeError(f"model.name 'keras-resnet50' wants data.size 32 or more; it is {recipe.data.size}.")
+            f" {training.views} and {loss.metric!r}.",
+        ),
+        (
+            sampler.name == "pairs" and training.batch_size % 4 != 0,
+            "sampler.name 'pairs' makes half of the pairs of one class and half of two; training.batch_size must be a"
+            f" multiple of 4, it is {training.batch_size}.",
+        ),
+        (
+            sampler.name == "per-class" and training.batch_size < 2 * sampler.per_class,
+            f"sampler.per_class is {sampler.per_class}, and training.batch_size {training.batch_size} has no room for"
+            " so many of two classes; take fewer, or a larger batch.",
+        ),
+    ]
+
+
+def _model_faults(recipe: Recipe) -> Faults:
+    """What may be wrong with the network, and what to say then."""
+    model, loss = recipe.model, recipe.loss
+    stages = len(model.widths)
+    height = -(-recipe.data.size // 2 ** (stages - 1))  # of the last map: each stage after the first halves it
+    rows = -(-height // -(-height // 4))
+    return [
+        (
+            len(model.blocks) != stages,
+            f"model.widths has {stages} stages and model.blocks {len(model.blocks)}; they must be as many.",
+        ),
+        (
+            model.frozen and (not model.start or loss.metric != "report-a"),
+            "model.frozen leaves report A's head alone to learn; it needs model.start and loss.metric 'report-a', now"
+            f" {model.start!r} and {loss.metric!r}.",
+        ),
+        (
+            model.start in (".", "..") or "/" in model.start or "\\" in model.start,
+            f"model.start is {model.start!r}; it must be the name of a run's folder that lies beside this run's.",
+        ),
+        (
+            model.looks > 0 and (model.name != "compact" or stages < 2),
+            f"model.looks is for model.name 'compact' with two stages or more; this is {model.name!r} with {stages}:"
+            " set model.looks to 0, or change the other two.",
+        ),
+        (
+            model.looks > 0 and (loss.metric in ("none", "report-a") or loss.cross_entropy == 0),
+            "model.looks are learnt by a metric loss beside cross-entropy; loss.metric is"
+            f" {loss.metric!r} and loss.cross_entropy {loss.cross_entropy:g}: change them, or set model.looks to 0.",
+        ),
+        (
+            model.shape > 0 and model.looks == 0,
+            f"model.shape ({model.shape}) stands beside model.looks, which is 0; set both, or neither.",
+        ),
+        (
+            model.shape > model.widths[-1] * rows,
+            f"model.shape is {model.shape}; the last map has {model.widths[-1] * rows} numbers to make it of: take"
+            " fewer.",
+        ),
+        (
+            model.name == "keras-resnet50" and recipe.data.size < 32,
+            f"model.name 'keras-resnet50' wants data.size 32 or more; it is {recipe.data.size}.",
+        ),
+    ]
 
 
 def _typed(key: str, value: Any, kind: Any) -> Any:
