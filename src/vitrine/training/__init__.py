@@ -1,8 +1,9 @@
 """Training: the only room that imports torch. In the order of the work:
 
 recipe.py        what to train, read from TOML, every key checked
+samplers.py      which images make up each batch
 transforms.py    augmentation of whole batches by indexing
-models.py        the networks: encoder and head
+models.py        the networks: encoder and head; keras_resnet50.py is report A's
 losses.py        what is minimised
 loop.py          the one training loop
 checkpoints.py   what is needed to go on after a stop

@@ -67,13 +67,15 @@ class ModelTable:
 @dataclass(frozen=True)
 class LossTable:
     """cross_entropy: weight of the classifier's cross-entropy; at 0 the classifier learns alone on top of an encoder
-    that the metric loss trains (a linear probe). label_smoothing: Szegedy et al. 2016, 0 <= share < 1. metric: the loss
+    that the metric loss trains (a linear probe). second_view: how much the second view of an image counts in it, beside
+    1 for the first. label_smoothing: Szegedy et al. 2016, 0 <= share < 1. metric: the loss
     on the embedding ("none", or one of losses.py), weight: its weight. positives: which images belong together,
     "class" or "image" (the views of one image only). temperature (supcon), margin (contrastive, triplet, cosface),
     scale (cosface): the loss's own number, 0: its usual value.
     """
 
     cross_entropy: float = 1.0
+    second_view: float = 1.0
     label_smoothing: float = 0.0
     metric: Literal["none", "report-a", "contrastive", "triplet", "supcon", "cosface"] = "none"
     weight: float = 1.0
@@ -204,6 +206,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.shape_share": (0, 1),
     "model.sharpness": (0.01, 100),
     "loss.cross_entropy": (0, 1000),
+    "loss.second_view": (0, 1000),
     "loss.label_smoothing": (0, 0.95),
     "loss.weight": (0, 1000),
     "loss.temperature": (0, 100),
