@@ -364,14 +364,20 @@ def test_an_objective_adds_the_metric_loss_by_its_weight_on_classes_or_on_views(
         assert torch.allclose(found, 0.5 * cross_entropy + 3 * supcon(vectors, groups))
 
 
-def test_the_second_view_counts_as_much_as_the_recipe_says() -> None:
-    logits = torch.randn(8, 4, generator=seeded())
-    classes, images = torch.tensor([0, 1, 2, 0]).repeat(2), torch.arange(4).repeat(2)
+def test_the_second_view_counts_in_cross_entropy_as_the_recipe_says() -> None:
+    network = models.build(ModelTable(widths=(8, 16), blocks=(1, 1), embedding=16, looks=6), 1, 12, 4).eval()
+    images, classes = torch.randn(8, 1, 12, 12, generator=seeded()), torch.tensor([0, 1, 2, 0]).repeat(2)
+    with torch.no_grad():
+        logits, vectors = network(images)
+        first, same = network(images, 4)
+    assert torch.allclose(first, logits[:4], atol=1e-5)
+    assert torch.equal(vectors, same)
     each = functional.cross_entropy(logits, classes, reduction="none")
-    for share in (0.0, 0.3, 1.0):
-        found = losses.Objective(LossTable(second_view=share), 4, 6)(logits, logits, classes, images)
+    for share, seen in ((0.0, first), (0.3, logits), (1.0, logits)):
+        objective = losses.Objective(LossTable(second_view=share), 4, 6)
+        found = objective(seen, vectors, classes, torch.arange(4).repeat(2))
         expected = (each[:4].sum() + share * each[4:].sum()) / (4 + 4 * share)
-        assert torch.allclose(found, expected)
+        assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_report_as_head_sees_class_probabilities_and_teaches_through_them() -> None:
@@ -544,6 +550,7 @@ def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(draw
         {"metric": "cosface", "looks": "8", "model.dropout": "0.3"},
         {"metric": "report-a", "sampler.name": "pairs", "cross_entropy": "0", "ema": "0"},
         {"metric": "supcon", "positives": "image", "views": "2", "looks": "8", "second_view.rotate": "15"},
+        {"metric": "supcon", "positives": "image", "views": "2", "looks": "8", "shape": "6", "second_view": "0"},
     ],
 )
 def test_every_loss_trains_learns_and_resumes_to_the_same_file(

@@ -312,7 +312,7 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
         for group in state.optimiser.param_groups:
             group["lr"] = state.rate
         with state.autocast(), torch.set_grad_enabled(not recipe.model.frozen):
-            logits, vectors = state.network(x)
+            logits, vectors = state.network(x, None if recipe.loss.second_view else len(chosen))
         loss = state.objective(logits, vectors, y, which)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -321,7 +321,7 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
         if recipe.training.ema:
             state.update_average()
         total_loss += loss.detach() * len(chosen)
-        right += (logits.argmax(1) == y).sum() / recipe.training.views
+        right += (logits.argmax(1) == y[: len(logits)]).sum() * len(chosen) / len(logits)
         done += len(chosen)
         watch.step(
             Step(

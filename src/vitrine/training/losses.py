@@ -183,18 +183,18 @@ class Objective(nn.Module):
         """Whether the classifier learns on top of an encoder that the metric loss alone trains."""
 
     def forward(self, logits: Tensor, vectors: Tensor, classes: Tensor, images: Tensor) -> Tensor:
-        """The mean over the batch, shape (). logits (n, classes), vectors (n, d) L2-normalised, classes (n,) int64,
-        images (n,) int64: which image of the batch a row is a view of, 0 1 2 ... once for each view.
+        """The mean over the batch, shape (). logits (m, classes), m <= n: of the first rows; vectors (n, d),
+        L2-normalised; classes (n,) int64; images (n,) int64: which image of the batch a row is a view of.
         """
         table = self.table
         loss = torch.zeros((), device=logits.device)
         if table.cross_entropy or self.probe:
-            cross_entropy = functional.cross_entropy(
-                logits.float(), classes, label_smoothing=table.label_smoothing, reduction="none"
-            )  # (n,)
-            first = torch.arange(len(images), device=images.device) <= images.max()  # views come in blocks
+            each = functional.cross_entropy(
+                logits.float(), classes[: len(logits)], label_smoothing=table.label_smoothing, reduction="none"
+            )  # (m,)
+            first = torch.arange(len(logits), device=logits.device) <= images.max()  # views come in blocks
             counts = torch.where(first, 1.0, table.second_view)
-            loss = loss + (table.cross_entropy or 1.0) * (counts * cross_entropy).sum() / counts.sum()
+            loss = loss + (table.cross_entropy or 1.0) * (counts * each).sum() / counts.sum()
         if self.metric is not None:
             # The report compares class outputs.
             compared = logits.float().softmax(dim=1) if table.metric == "report-a" else vectors

@@ -26,10 +26,12 @@ class Network(nn.Module):
         self.probe = False
         """Whether the head learns alone, and the encoder nothing from it."""
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, classes) and vectors to compare by (n, d), L2-normalised."""
+    def forward(self, images: Tensor, classified: int | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes), or of the first `classified` images only, and vectors to compare by (n, d),
+        L2-normalised.
+        """
         features = self.encoder(images)  # (n, d)
-        return self._logits(features), functional.normalize(features.float(), dim=1)
+        return self._logits(features[:classified]), functional.normalize(features.float(), dim=1)
 
     def parts(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits, and the unit vectors that the embedding is made of."""
@@ -81,10 +83,10 @@ class NetworkWithLooks(Network):
         )
         self.shape: nn.Linear | None = None
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, classes) and looks (n, looks), L2-normalised."""
+    def forward(self, images: Tensor, classified: int | None = None) -> tuple[Tensor, Tensor]:
+        """As a plain network's; the vectors are the looks (n, looks)."""
         places = self.encoder.places(images)  # (n, width, h', w')
-        logits = self._logits(self.encoder.features(self.encoder.last(places)))
+        logits = self._logits(self.encoder.features(self.encoder.last(places[:classified])))
         return logits, functional.normalize(self.looks(places).float(), dim=1)
 
     def parts(self, images: Tensor) -> tuple[Tensor, ...]:

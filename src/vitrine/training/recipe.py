@@ -66,12 +66,12 @@ class ModelTable:
 
 @dataclass(frozen=True)
 class LossTable:
-    """cross_entropy: weight of the classifier's cross-entropy; at 0 the classifier learns alone on top of an encoder
-    that the metric loss trains (a linear probe). second_view: how much the second view of an image counts in it, beside
-    1 for the first. label_smoothing: Szegedy et al. 2016, 0 <= share < 1. metric: the loss
-    on the embedding ("none", or one of losses.py), weight: its weight. positives: which images belong together,
-    "class" or "image" (the views of one image only). temperature (supcon), margin (contrastive, triplet, cosface),
-    scale (cosface): the loss's own number, 0: its usual value.
+    """cross_entropy: weight of the classifier's cross-entropy; at 0 the classifier learns alone on top of an
+    encoder that the metric loss trains (a linear probe). second_view: how much the second view of an image counts
+    in it, beside 1 for the first; at 0 it is for the metric loss alone. label_smoothing: Szegedy et al. 2016, 0 <=
+    share < 1. metric: the loss on the embedding ("none", or one of losses.py), weight: its weight. positives: which
+    images belong together, "class" or "image" (the views of one image only). temperature (supcon), margin
+    (contrastive, triplet, cosface), scale (cosface): the loss's own number, 0: its usual value.
     """
 
     cross_entropy: float = 1.0
