@@ -108,7 +108,8 @@ def test_progress_ends_at_the_total() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # the library's own
 def test_retrieval_as_pytorch_metric_learning_has_it(real_splits: Splits, encoder: Encoder) -> None:
-    accuracy_calculator = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
+    from pytorch_metric_learning.utils import accuracy_calculator  # here, for it takes torch along
+
     names = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
     calculator = accuracy_calculator.AccuracyCalculator(include=names, k="max_bin_count")
     test, train = real_splits.test[:600], real_splits.train[:2000]

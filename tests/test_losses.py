@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_metric_learning import distances, miners, reducers  # type: ignore[import-untyped]
+from pytorch_metric_learning import distances, miners, reducers
 from pytorch_metric_learning import losses as oracles
 from torch import Tensor, nn
 from torch.nn import functional

@@ -358,8 +358,8 @@ def test_an_objective_adds_the_metric_loss_by_its_weight_on_classes_or_on_views(
     classes, images = torch.tensor([0, 1, 2, 0, 0, 1, 2, 0]), torch.arange(4).repeat(2)
     cross_entropy = functional.cross_entropy(logits, classes)
     supcon = losses.SupCon(0.2)
-    for positives, groups in (("class", classes), ("image", images)):
-        table = LossTable(0.5, metric="supcon", weight=3.0, positives=positives, temperature=0.2)  # type: ignore[arg-type]
+    base = LossTable(0.5, metric="supcon", weight=3.0, temperature=0.2)
+    for table, groups in ((base, classes), (replace(base, positives="image"), images)):
         found = losses.Objective(table, 4, 6)(logits, vectors, classes, images)
         assert torch.allclose(found, 0.5 * cross_entropy + 3 * supcon(vectors, groups))
 
@@ -386,9 +386,11 @@ def test_report_as_head_sees_class_probabilities_and_teaches_through_them() -> N
     logits = torch.randn(8, 4, generator=seeded(), requires_grad=True)
     classes = torch.tensor([0, 1, 2, 0, 0, 2, 2, 1])
     loss = objective(logits, torch.zeros(8, 6), classes, torch.arange(8))
-    assert torch.allclose(loss, objective.metric(logits.softmax(1), classes))  # type: ignore[misc]
+    assert objective.metric is not None
+    assert torch.allclose(loss, objective.metric(logits.softmax(1), classes))
     loss.backward()
-    assert float(logits.grad.abs().sum()) > 0  # type: ignore[union-attr]
+    assert logits.grad is not None
+    assert float(logits.grad.abs().sum()) > 0
     assert losses.Objective(LossTable(0.0, metric="supcon"), 4, 6).probe
 
 

@@ -35,7 +35,8 @@ class Network(nn.Module):
 
     def parts(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits, and the unit vectors that the embedding is made of."""
-        return self(images)  # type: ignore[no-any-return]  # untyped in torch
+        logits, vectors = self(images)
+        return logits, vectors
 
     def embedding(self, logits: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
         """The embedding (n, `dimensions`) that the model file gives, of what `parts` gave."""
