@@ -31,6 +31,7 @@ from vitrine.training.recipe import (
     OptimiserTable,
     Recipe,
     ScheduleTable,
+    TrainingTable,
 )
 
 # --- recipes
@@ -84,6 +85,8 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[model]\nname = 'keras-resnet50'", "wants data.size 32 or more"),
         ("[model]\nfrozen = true", "needs model.start and loss.metric 'report-a'"),
         ("[model]\nstart = '../x'", "must be the name of a run's folder"),
+        ("[model]\nname = 'mlp'\ndenoise = true", "model.denoise is for model.name 'compact'"),
+        ("[model]\nlooks_widths = [4]", "has 1 stages and model.looks_blocks 2; they must be as many"),
         ("[model]\nlooks = 8", "are learnt by a metric loss beside cross-entropy"),
         ("[model]\nlooks = 8\n[loss]\nmetric = 'supcon'\ncross_entropy = 0", "are learnt by a metric loss beside"),
         ("[model]\nshape = 8", "stands beside model.looks"),
@@ -289,8 +292,10 @@ def test_a_network_with_looks_gives_the_joint_embedding_and_learns_looks_from_th
     assert isinstance(network, models.NetworkWithLooks)
     logits.sum().backward(retain_graph=True)
     assert all(parameter.grad is None for parameter in network.looks.parameters())
+    network.zero_grad(set_to_none=True)
     vectors[:, 0].sum().backward()
     assert all(parameter.grad is not None for parameter in network.looks.parameters())
+    assert all(parameter.grad is None for parameter in network.encoder.parameters())
 
 
 @pytest.mark.parametrize("size", [12, 27, 28])
@@ -302,7 +307,7 @@ def test_the_shape_is_the_last_map_on_its_principal_components(size: int) -> Non
     before = models.parameter_count(network)
     network.fit(images)
     with torch.no_grad():
-        last = network.encoder.last(network.encoder.places(images))
+        last = network.encoder.places(images)
         height = last.shape[2]
         step = math.ceil(height / 4)
         rows = torch.stack([last[:, :, i : i + step].mean((2, 3)) for i in range(0, height, step)], 2).flatten(1)
@@ -320,6 +325,52 @@ def test_the_shape_is_the_last_map_on_its_principal_components(size: int) -> Non
     assert torch.allclose(embedding.norm(dim=1), torch.ones(300))
     first, second = embedding[0, 10:], embedding[0, 10:22]
     assert float(second.square().sum() / first.square().sum()) == pytest.approx(0.7, abs=1e-4)
+
+
+def noisy(clean: torch.Tensor, sd: float) -> torch.Tensor:
+    return (clean + sd * torch.randn(clean.shape, generator=seeded())).clamp(0, 1)
+
+
+def garments() -> torch.Tensor:
+    """(6, 1, 28, 28) from 0 to 1: rectangles with a fold, on black."""
+    images = torch.zeros(6, 1, 28, 28)
+    for i, image in enumerate(images):
+        image[0, 3 + i : 25, 6:22] = 0.4 + 0.1 * i
+        image[0, 3 + i : 25, 13] = 0.2
+    return images
+
+
+def test_denoise_leaves_images_without_noise_as_they_are_and_brings_noisy_ones_nearer_to_them() -> None:
+    mean, sd, clean = 0.3, 0.35, garments()
+    denoise = models.Denoise(torch.tensor([-mean / sd]), torch.tensor([(1 - mean) / sd]))
+    normalised = (clean - mean) / sd
+    assert torch.equal(denoise(normalised), normalised)
+    slightly = (noisy(clean, 0.004) - mean) / sd
+    assert torch.equal(denoise(slightly), slightly)
+    for strength, left in ((0.03, 0.9), (0.05, 0.6), (0.08, 0.6)):
+        images = noisy(clean, strength)
+        found = denoise((images - mean) / sd) * sd + mean
+        assert float((found - clean).square().mean()) < left * float((images - clean).square().mean())
+        assert float(found.min()) > -1e-6
+
+
+def test_denoise_by_loops() -> None:
+    images = noisy(garments(), 0.05)[:2]
+    found = models.Denoise(torch.zeros(1), torch.ones(1))(images)
+    for image, result in zip(images[:, 0].double().numpy(), found[:, 0].numpy(), strict=True):
+        padded = np.pad(image, 1, mode="edge")
+        around = np.array([[padded[i : i + 3, j : j + 3] for j in range(28)] for i in range(28)])  # (28, 28, 3, 3)
+        means, variances = around.mean((2, 3)), around.var((2, 3))
+        calm = math.sqrt(sorted(variances.ravel())[math.ceil(0.05 * 784) - 1])
+        share = min(max((calm * 255 - 1.5) / 1.0, 0), 1)
+        noise = 2.75 * calm
+        for i in range(28):
+            for j in range(28):
+                kept = max(variances[i, j] - noise**2, 0) / variances[i, j] if variances[i, j] > 1e-12 else 0
+                filtered = means[i, j] + kept * (image[i, j] - means[i, j])
+                filtered *= min(max(means[i, j] / noise - 1, 0), 1)
+                expected = image[i, j] + share * (filtered - image[i, j])
+                assert result[i, j] == pytest.approx(expected, abs=2e-4)
 
 
 def test_a_probe_does_not_teach_the_encoder() -> None:
@@ -364,20 +415,34 @@ def test_an_objective_adds_the_metric_loss_by_its_weight_on_classes_or_on_views(
         assert torch.allclose(found, 0.5 * cross_entropy + 3 * supcon(vectors, groups))
 
 
-def test_the_second_view_counts_in_cross_entropy_as_the_recipe_says() -> None:
-    network = models.build(ModelTable(widths=(8, 16), blocks=(1, 1), embedding=16, looks=6), 1, 12, 4).eval()
+@pytest.mark.parametrize("looks", [0, 6])
+def test_the_classifier_learns_from_the_views_that_it_is_told_to(looks: int) -> None:
+    network = models.build(ModelTable(widths=(8, 16), blocks=(1, 1), embedding=16, looks=looks), 1, 12, 4).eval()
     images, classes = torch.randn(8, 1, 12, 12, generator=seeded()), torch.tensor([0, 1, 2, 0]).repeat(2)
+    chosen = torch.tensor([0, 5, 2, 7])
     with torch.no_grad():
         logits, vectors = network(images)
-        first, same = network(images, 4)
-    assert torch.allclose(first, logits[:4], atol=1e-5)
+        some, same = network(images, chosen)
+    assert torch.allclose(some, logits[chosen], atol=1e-5)
     assert torch.equal(vectors, same)
-    each = functional.cross_entropy(logits, classes, reduction="none")
-    for share, seen in ((0.0, first), (0.3, logits), (1.0, logits)):
-        objective = losses.Objective(LossTable(second_view=share), 4, 6)
-        found = objective(seen, vectors, classes, torch.arange(4).repeat(2))
-        expected = (each[:4].sum() + share * each[4:].sum()) / (4 + 4 * share)
-        assert torch.allclose(found, expected, atol=1e-5)
+    objective = losses.Objective(LossTable(metric="supcon", positives="image", weight=0.5), 4, network.compared)
+    found = objective(some, vectors, classes, torch.arange(4).repeat(2), chosen)
+    expected = functional.cross_entropy(logits[chosen], classes[chosen])
+    expected = expected + 0.5 * losses.SupCon(0.1)(vectors, torch.arange(4).repeat(2))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_share_of_the_images_is_classified_from_the_second_view() -> None:
+    def rows(share: float, views: int = 2) -> torch.Tensor | None:
+        recipe = Recipe("r", loss=LossTable(second_view=share), training=TrainingTable(views=views))
+        return loop._classified(recipe, 2000, seeded())
+
+    for share in (0.0, 0.25, 1.0):
+        found = rows(share)
+        assert found is not None
+        assert torch.equal(found % 2000, torch.arange(2000))  # each image once
+        assert float((found >= 2000).float().mean()) == pytest.approx(share, abs=0.03)
+    assert rows(0.25, 1) is None
 
 
 def test_report_as_head_sees_class_probabilities_and_teaches_through_them() -> None:
@@ -552,7 +617,16 @@ def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(draw
         {"metric": "cosface", "looks": "8", "model.dropout": "0.3"},
         {"metric": "report-a", "sampler.name": "pairs", "cross_entropy": "0", "ema": "0"},
         {"metric": "supcon", "positives": "image", "views": "2", "looks": "8", "second_view.rotate": "15"},
-        {"metric": "supcon", "positives": "image", "views": "2", "looks": "8", "shape": "6", "second_view": "0"},
+        {
+            "metric": "supcon",
+            "positives": "image",
+            "views": "2",
+            "looks": "8",
+            "shape": "6",
+            "loss.second_view": "0.3",
+            "denoise": "true",
+            "second_view.noise": "0.05",
+        },
     ],
 )
 def test_every_loss_trains_learns_and_resumes_to_the_same_file(

@@ -55,6 +55,8 @@ def rows(
     budget = {"training.seed": str(seed)} | ({"training.epochs": str(epochs)} if epochs else {})
     alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
     alone |= {"model.looks": "0", "model.shape": "0"}
+    if recipes.load(name, budget).model.looks:  # then what comes before the classifier was not made to be compared
+        alone["model.embedding"] = "128"
     wanted = recipes.load(name, budget)
     kinds = {name: budget}
     if baselines and wanted != recipes.load(name, budget | alone):

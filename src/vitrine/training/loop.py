@@ -234,7 +234,10 @@ class _State:
     def __init__(self, recipe: Recipe, image: ImageSpec, classes: int, device: str) -> None:
         self.recipe, self.device = recipe, device
         torch.manual_seed(recipe.training.seed)
-        self.network = models.build(recipe.model, image.channels, image.height, classes).to(device)
+        ends = [[(value - mean) / sd for mean, sd in zip(image.mean, image.sd, strict=True)] for value in (0, 1)]
+        self.black, self.white = torch.tensor(ends, device=device)  # (c,) each
+        sizes = (image.channels, image.height, classes)
+        self.network = models.build(recipe.model, *sizes, (self.black, self.white)).to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.averaged = copy.deepcopy(self.network) if recipe.training.ema else self.network
         self.objective = losses.Objective(recipe.loss, classes, self.network.compared).to(device)
@@ -242,8 +245,6 @@ class _State:
         parts = (self.objective,) if recipe.model.frozen else (self.network, self.objective)
         learnt = [parameter for part in parts for parameter in part.parameters() if parameter.requires_grad]
         self.optimiser = _optimiser(learnt, recipe.optimiser)
-        ends = [[(value - mean) / sd for mean, sd in zip(image.mean, image.sd, strict=True)] for value in (0, 1)]
-        self.black, self.white = torch.tensor(ends, device=device)  # (c,) each
         self.steps, self.rate = 0, 0.0
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -306,14 +307,15 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
     state.objective.train()
     for chosen in batches:
         x, y, which = _views(state, images[chosen], labels[chosen], generator)  # (v b, c, h, w), (v b,), (v b,)
+        classified = _classified(recipe, len(chosen), generator)
         state.rate = learning_rate(
             recipe.optimiser, recipe.schedule, state.steps, recipe.training.epochs * len(batches)
         )
         for group in state.optimiser.param_groups:
             group["lr"] = state.rate
         with state.autocast(), torch.set_grad_enabled(not recipe.model.frozen):
-            logits, vectors = state.network(x, None if recipe.loss.second_view else len(chosen))
-        loss = state.objective(logits, vectors, y, which)
+            logits, vectors = state.network(x, classified)
+        loss = state.objective(logits, vectors, y, which, classified)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         state.optimiser.step()
@@ -321,7 +323,7 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
         if recipe.training.ema:
             state.update_average()
         total_loss += loss.detach() * len(chosen)
-        right += (logits.argmax(1) == y[: len(logits)]).sum() * len(chosen) / len(logits)
+        right += (logits.argmax(1) == (y if classified is None else y[classified])).sum()
         done += len(chosen)
         watch.step(
             Step(
@@ -355,6 +357,14 @@ def _views(state: _State, images: Tensor, labels: Tensor, generator: torch.Gener
     views = [augment(images, table, generator, state.black, state.white) for table in tables]
     x = torch.cat(views).contiguous(memory_format=torch.channels_last)  # (v b, c, h, w)
     return x, labels.repeat(len(views)), torch.arange(len(labels), device=labels.device).repeat(len(views))
+
+
+def _classified(recipe: Recipe, images: int, generator: torch.Generator) -> Tensor | None:
+    """Which rows of the two views the classifier learns from, one of each image (b,); None: all, there is one view."""
+    if recipe.training.views == 1:
+        return None
+    second = torch.rand(images, generator=generator, device=generator.device) < recipe.loss.second_view
+    return torch.arange(images, device=generator.device) + images * second
 
 
 def _evaluate(state: _State, images: Tensor, labels: Tensor) -> tuple[float, float]:

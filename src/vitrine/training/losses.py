@@ -182,19 +182,20 @@ class Objective(nn.Module):
         self.probe = table.cross_entropy == 0 and table.metric != "report-a"
         """Whether the classifier learns on top of an encoder that the metric loss alone trains."""
 
-    def forward(self, logits: Tensor, vectors: Tensor, classes: Tensor, images: Tensor) -> Tensor:
-        """The mean over the batch, shape (). logits (m, classes), m <= n: of the first rows; vectors (n, d),
-        L2-normalised; classes (n,) int64; images (n,) int64: which image of the batch a row is a view of.
+    def forward(
+        self, logits: Tensor, vectors: Tensor, classes: Tensor, images: Tensor, classified: Tensor | None = None
+    ) -> Tensor:
+        """The mean over the batch, shape (). logits (m, classes): of the rows with the numbers `classified` (m,) int64,
+        or of all; vectors (n, d), L2-normalised; classes (n,) int64; images (n,) int64: which image of the batch a row
+        is a view of.
         """
         table = self.table
         loss = torch.zeros((), device=logits.device)
         if table.cross_entropy or self.probe:
-            each = functional.cross_entropy(
-                logits.float(), classes[: len(logits)], label_smoothing=table.label_smoothing, reduction="none"
-            )  # (m,)
-            first = torch.arange(len(logits), device=logits.device) <= images.max()  # views come in blocks
-            counts = torch.where(first, 1.0, table.second_view)
-            loss = loss + (table.cross_entropy or 1.0) * (counts * each).sum() / counts.sum()
+            true = classes if classified is None else classes[classified]  # (m,)
+            smoothing = table.label_smoothing
+            loss = functional.cross_entropy(logits.float(), true, label_smoothing=smoothing)
+            loss = (table.cross_entropy or 1.0) * loss
         if self.metric is not None:
             # The report compares class outputs.
             compared = logits.float().softmax(dim=1) if table.metric == "report-a" else vectors

@@ -26,12 +26,12 @@ class Network(nn.Module):
         self.probe = False
         """Whether the head learns alone, and the encoder nothing from it."""
 
-    def forward(self, images: Tensor, classified: int | None = None) -> tuple[Tensor, Tensor]:
-        """Logits (n, classes), or of the first `classified` images only, and vectors to compare by (n, d),
-        L2-normalised.
+    def forward(self, images: Tensor, classified: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes), or (m, classes) of the images with the numbers `classified` (m,) int64, and vectors to
+        compare by (n, d), L2-normalised.
         """
         features = self.encoder(images)  # (n, d)
-        return self._logits(features[:classified]), functional.normalize(features.float(), dim=1)
+        return self._logits(_taken(features, classified)), functional.normalize(features.float(), dim=1)
 
     def parts(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits, and the unit vectors that the embedding is made of."""
@@ -64,38 +64,30 @@ class NetworkWithLooks(Network):
     """A compact network whose embedding joins three parts: the class probabilities, what the image looks like in
     particular, and its shape.
 
-    The looks are learnt by a metric loss, from the map before the last stage, place by place: the stages after it, and
-    averaging over the places, forget what tells one shirt from another. The shape is not learnt: it is the last map,
-    its rows averaged into four bands, on its principal components. It knows kinds of garment that no class stands for.
+    The looks are learnt by a metric loss, in a small branch of their own: what tells one shirt from another is what a
+    classifier has to forget, and in shared stages of this size each pays for the other (docs/decisions/0005). The shape
+    is not learnt: it is the encoder's last map, its rows averaged into four bands, on its principal components. It
+    knows kinds of garment that no class stands for.
     """
 
     encoder: "Compact"
 
-    def __init__(self, encoder: "Compact", table: ModelTable, places: int, classes: int) -> None:
+    def __init__(self, encoder: "Compact", table: ModelTable, channels: int, size: int, classes: int) -> None:
         super().__init__(encoder, table.embedding, classes, table.dropout)
         self.table = table
-        self.looks = nn.Sequential(
-            nn.AvgPool2d(2, ceil_mode=True),
-            _convolution(table.widths[-2], table.looks_channels, 1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(table.looks_channels * places, table.looks, bias=False),
-            nn.BatchNorm1d(table.looks),
-        )
+        self.looks = _looks(table, channels, size)
         self.shape: nn.Linear | None = None
 
-    def forward(self, images: Tensor, classified: int | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, classified: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As a plain network's; the vectors are the looks (n, looks)."""
-        places = self.encoder.places(images)  # (n, width, h', w')
-        logits = self._logits(self.encoder.features(self.encoder.last(places[:classified])))
-        return logits, functional.normalize(self.looks(places).float(), dim=1)
+        logits = self._logits(self.encoder(_taken(images, classified)))
+        return logits, functional.normalize(self.looks(images).float(), dim=1)
 
     def parts(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits, looks and, where the recipe asks for it, shape (n, shape), L2-normalised."""
         places = self.encoder.places(images)
-        last = self.encoder.last(places)
-        logits, looks = self._logits(self.encoder.features(last)), self.looks(places)
-        vectors = [looks] if self.shape is None else [looks, self.shape(_rows(last))]
+        logits, looks = self._logits(self.encoder.features(places)), self.looks(images)
+        vectors = [looks] if self.shape is None else [looks, self.shape(_rows(places))]
         return logits, *(functional.normalize(vector.float(), dim=1) for vector in vectors)
 
     def embedding(self, logits: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
@@ -119,8 +111,8 @@ class NetworkWithLooks(Network):
         """
         if not self.table.shape:
             return
-        maps = [self.encoder.last(self.encoder.places(part)) for part in torch.split(images, 500)]
-        rows = torch.cat([_rows(part) for part in maps]).cpu().double()  # (n, bands * width)
+        rows = torch.cat([_rows(self.encoder.places(part)) for part in torch.split(images, 500)])  # (n, bands * width)
+        rows = rows.cpu().double()
         mean = rows.mean(0)
         variances, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # rising
         chosen, least = axes[:, -self.table.shape :].flip(1), max(1e-6 * float(variances[-1]), 1e-12)
@@ -129,6 +121,29 @@ class NetworkWithLooks(Network):
         layer.weight.copy_(scaled.T)
         layer.bias.copy_(-(mean @ scaled))
         self.shape = layer
+
+
+def _taken(rows: Tensor, chosen: Tensor | None) -> Tensor:
+    return rows if chosen is None else rows[chosen]
+
+
+def _looks(table: ModelTable, channels: int, size: int) -> nn.Sequential:
+    """(n, channels, size, size) -> (n, looks): for each width a 3x3 convolution with stride 2 and so many residual
+    blocks, then few channels and a linear layer over all places. It keeps where things are: no mean over the places.
+    """
+    layers: list[nn.Module] = []
+    inputs, side = channels, size
+    for width, count in zip(table.looks_widths, table.looks_blocks, strict=True):
+        layers += [_convolution(inputs, width, 3, 2), nn.ReLU(), *(BasicBlock(width, width, 1) for _ in range(count))]
+        inputs, side = width, -(-side // 2)
+    return nn.Sequential(
+        *layers,
+        _convolution(inputs, table.looks_channels, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(table.looks_channels * side * side, table.looks, bias=False),
+        nn.BatchNorm1d(table.looks),
+    )
 
 
 def _rows(places: Tensor) -> Tensor:
@@ -154,9 +169,11 @@ def joint_embedding(logits: Tensor, rest: Tensor, weight: float) -> Tensor:
     return torch.cat([p, length * rest], dim=1) / math.sqrt(1 + weight)
 
 
-def build(table: ModelTable, channels: int, size: int, classes: int) -> Network:
+def build(
+    table: ModelTable, channels: int, size: int, classes: int, ends: tuple[Tensor, Tensor] | None = None
+) -> Network:
     """The network that a recipe names, for square images of `size` pixels, with fresh weights from torch's global
-    generator.
+    generator. ends: the normalised values (channels,) of black and of white; 0 and 1 where they are not given.
     """
     if table.name == "mlp":
         network = Network(mlp(channels * size * size), 128, classes, table.dropout)
@@ -165,10 +182,11 @@ def build(table: ModelTable, channels: int, size: int, classes: int) -> Network:
     elif table.name == "keras-resnet50":
         network = Network(KerasResNet50(channels), 2048, classes, table.dropout)
     else:
-        compact = Compact(channels, table.widths, table.blocks, table.embedding)
-        side = -(-size // 2 ** (len(table.widths) - 1))  # each stage after the first halves it, rounding up
+        black, white = ends or (torch.zeros(channels), torch.ones(channels))
+        denoise = Denoise(black, white) if table.denoise else nn.Identity()
+        compact = Compact(channels, table.widths, table.blocks, table.embedding, denoise)
         network = (
-            NetworkWithLooks(compact, table, side * side, classes)
+            NetworkWithLooks(compact, table, channels, size, classes)
             if table.looks
             else Network(compact, table.embedding, classes, table.dropout)
         )
@@ -199,8 +217,11 @@ class Compact(nn.Module):
     and widen, mean over the places, then a linear layer with batch norm to the embedding.
     """
 
-    def __init__(self, channels: int, widths: tuple[int, ...], blocks: tuple[int, ...], embedding: int) -> None:
+    def __init__(
+        self, channels: int, widths: tuple[int, ...], blocks: tuple[int, ...], embedding: int, denoise: nn.Module
+    ) -> None:
         super().__init__()
+        self.denoise = denoise
         self.stem = _convolution(channels, widths[0], 3)
         stages: list[nn.Module] = []
         inputs = widths[0]
@@ -209,30 +230,65 @@ class Compact(nn.Module):
                 stages.append(BasicBlock(inputs, width, stride=2 if stage and not block else 1))
                 inputs = width
         self.stages = nn.Sequential(*stages)
-        self.before_last = sum(blocks[:-1])
-        """How many blocks come before the last stage."""
         self.project = nn.Sequential(nn.Linear(inputs, embedding, bias=False), nn.BatchNorm1d(embedding))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.features(self.last(self.places(images)))
+        return self.features(self.places(images))
 
     def places(self, images: Tensor) -> Tensor:
-        """The map before the last stage, (n, width, h', w')."""
-        places = functional.relu(self.stem(images))
-        for block in list(self.stages)[: self.before_last]:
-            places = block(places)
+        """The last map, (n, width, h', w')."""
+        places: Tensor = self.stages(functional.relu(self.stem(self.denoise(images))))
         return places
 
-    def last(self, places: Tensor) -> Tensor:
-        """The last map, of what `places` gave."""
-        for block in list(self.stages)[self.before_last :]:
-            places = block(places)
-        return places
-
-    def features(self, last: Tensor) -> Tensor:
-        """(n, embedding), of what `last` gave."""
-        features: Tensor = self.project(last.mean((2, 3)))
+    def features(self, places: Tensor) -> Tensor:
+        """(n, embedding), of what `places` gave."""
+        features: Tensor = self.project(places.mean((2, 3)))
         return features
+
+
+class Denoise(nn.Module):
+    """Takes noise out of an image where there is some, and gives back all others as they are; nothing is learnt.
+
+    A classifier of clean pictures is lost in noise that the eye hardly sees, and one that learns with noise pays for it
+    on clean pictures. How much noise there is shows where the picture is calmest: in one without noise at least a
+    twentieth of all places has hardly any variation around it. The filter is Wiener's for known noise (Lee 1980): each
+    pixel comes as near to the mean of its 3x3 neighbourhood as the noise explains its difference. What is hardly
+    brighter than the noise is ground. All of it is continuous in the pixels.
+    """
+
+    CALM = 0.05
+    """Share of the pixels that count as calm; the standard deviation around the least calm of them is measured."""
+
+    NOISE = 2.75
+    """Standard deviation of the noise, as a multiple of that. On a black ground half of the noise is cut off, and those
+    are the calmest of many places: measured on altered garments of the training set.
+    """
+
+    LEAST, FULL = 1.5 / 255, 2.5 / 255
+    """Up to where that counts as none, and from where the image is filtered in full."""
+
+    def __init__(self, black: Tensor, white: Tensor) -> None:
+        super().__init__()
+        self.black: Tensor
+        self.span: Tensor
+        self.register_buffer("black", black[:, None, None].clone(), persistent=False)
+        self.register_buffer("span", (white - black)[:, None, None].clone(), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, c, h, w) -> (n, c, h, w), of the same type."""
+        x = (images.float() - self.black) / self.span  # black 0, white 1
+        around = functional.pad(x, (1, 1, 1, 1), mode="replicate")
+        mean = functional.avg_pool2d(around, 3, 1)
+        variance = (functional.avg_pool2d(around.square(), 3, 1) - mean.square()).clamp(min=0)
+        flat = variance.mean(1).flatten(1)  # (n, h * w)
+        calm = math.ceil(self.CALM * flat.shape[1])
+        least = flat.topk(calm, dim=1, largest=False).values[:, -1].clamp(min=1e-12).sqrt()[:, None, None, None]
+        share = ((least - self.LEAST) / (self.FULL - self.LEAST)).clamp(0, 1)
+        noise = self.NOISE * least
+        filtered = mean + (variance - noise.square()).clamp(min=0) / variance.clamp(min=1e-12) * (x - mean)
+        filtered = filtered * (mean / noise - 1).clamp(0, 1)
+        # An image without noise comes back to the last bit.
+        return images + (share * (filtered - x) * self.span).to(images.dtype)
 
 
 class BasicBlock(nn.Module):

@@ -39,13 +39,14 @@ class ModelTable:
     """name: "mlp", "compact", "resnet50" or "keras-resnet50". start: a recipe whose run, beside this one's, gives the
     first weights ("": fresh ones). embedding: size of the embedding (compact only; without `looks`). widths, blocks:
     channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in training
-    before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
+    before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0). denoise
+    (compact only): the classifier sees noisy images filtered (`models.Denoise`).
 
     looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding
-    is made of the class probabilities, that vector, and one of shape (`models.NetworkWithLooks`): looks_channels is how
-    many channels of the map before the last stage the looks are made of, shape the size of the vector of shape,
-    looks_weight the weight of both beside the class, shape_share the part of it that the shape has, sharpness what the
-    logits are multiplied by.
+    is made of the class probabilities, that vector, and one of shape (`models.NetworkWithLooks`): looks_widths and
+    looks_blocks are the channels and residual blocks of the stages of the branch for looks, looks_channels how many
+    channels are left at its end, shape the size of the vector of shape, looks_weight the weight of both beside the
+    class, shape_share the part of it that the shape has, sharpness what the logits are multiplied by.
     """
 
     name: Literal["mlp", "compact", "resnet50", "keras-resnet50"] = "compact"
@@ -56,7 +57,10 @@ class ModelTable:
     blocks: tuple[int, ...] = (1, 2, 3)
     dropout: float = 0.0
     initialisation: Literal["torch", "glorot"] = "torch"
+    denoise: bool = False
     looks: int = 0
+    looks_widths: tuple[int, ...] = (16, 32)
+    looks_blocks: tuple[int, ...] = (1, 0)
     looks_channels: int = 8
     looks_weight: float = 0.1
     shape: int = 0
@@ -67,15 +71,15 @@ class ModelTable:
 @dataclass(frozen=True)
 class LossTable:
     """cross_entropy: weight of the classifier's cross-entropy; at 0 the classifier learns alone on top of an
-    encoder that the metric loss trains (a linear probe). second_view: how much the second view of an image counts
-    in it, beside 1 for the first; at 0 it is for the metric loss alone. label_smoothing: Szegedy et al. 2016, 0 <=
-    share < 1. metric: the loss on the embedding ("none", or one of losses.py), weight: its weight. positives: which
-    images belong together, "class" or "image" (the views of one image only). temperature (supcon), margin
-    (contrastive, triplet, cosface), scale (cosface): the loss's own number, 0: its usual value.
+    encoder that the metric loss trains (a linear probe). second_view: the share of the images whose class is learnt
+    from their second view and not from their first; at 0 the second is for the metric loss alone. label_smoothing:
+    Szegedy et al. 2016, 0 <= share < 1. metric: the loss on the embedding ("none", or one of losses.py), weight: its
+    weight. positives: which images belong together, "class" or "image" (the views of one image only). temperature
+    (supcon), margin (contrastive, triplet, cosface), scale (cosface): the loss's own number, 0: its usual value.
     """
 
     cross_entropy: float = 1.0
-    second_view: float = 1.0
+    second_view: float = 0.0
     label_smoothing: float = 0.0
     metric: Literal["none", "report-a", "contrastive", "triplet", "supcon", "cosface"] = "none"
     weight: float = 1.0
@@ -200,13 +204,15 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.blocks": (1, 4096),
     "model.dropout": (0, 0.95),
     "model.looks": (0, 4096),
+    "model.looks_widths": (1, 4096),
+    "model.looks_blocks": (0, 4096),
     "model.looks_channels": (1, 4096),
     "model.looks_weight": (0.001, 1000),
     "model.shape": (0, 4096),
     "model.shape_share": (0, 1),
     "model.sharpness": (0.01, 100),
     "loss.cross_entropy": (0, 1000),
-    "loss.second_view": (0, 1000),
+    "loss.second_view": (0, 1),
     "loss.label_smoothing": (0, 0.95),
     "loss.weight": (0, 1000),
     "loss.temperature": (0, 100),
@@ -396,9 +402,17 @@ def _model_faults(recipe: Recipe) -> Faults:
             f"model.start is {model.start!r}; it must be the name of a run's folder that lies beside this run's.",
         ),
         (
-            model.looks > 0 and (model.name != "compact" or stages < 2),
-            f"model.looks is for model.name 'compact' with two stages or more; this is {model.name!r} with {stages}:"
-            " set model.looks to 0, or change the other two.",
+            len(model.looks_blocks) != len(model.looks_widths),
+            f"model.looks_widths has {len(model.looks_widths)} stages and model.looks_blocks"
+            f" {len(model.looks_blocks)}; they must be as many.",
+        ),
+        (
+            model.denoise and model.name != "compact",
+            f"model.denoise is for model.name 'compact'; this is {model.name!r}: set it to false, or change the name.",
+        ),
+        (
+            model.looks > 0 and model.name != "compact",
+            f"model.looks is for model.name 'compact'; this is {model.name!r}: set model.looks to 0, or change it.",
         ),
         (
             model.looks > 0 and (loss.metric in ("none", "report-a") or loss.cross_entropy == 0),
