@@ -243,6 +243,8 @@ def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_basel
     card = Encoder.load(tmp_path / "runs/unseen-classes/small-supcon-without-5-7-9-seed-0/model.onnx").card
     assert card.recipe["data"]["leave_out"] == [5, 7, 9]
     assert card.recipe["training"]["epochs"] == 1
+    plain = Encoder.load(tmp_path / "runs/unseen-classes/small-without-5-7-9-seed-0/model.onnx").card
+    assert (plain.embedding, plain.recipe["training"]["views"]) == (128, 1)
     code, again, err = cli(*arguments)
     assert (code, again) == (0, out)
     assert "Take up" in err

@@ -86,6 +86,9 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[model]\nfrozen = true", "needs model.start and loss.metric 'report-a'"),
         ("[model]\nstart = '../x'", "must be the name of a run's folder"),
         ("[model]\nname = 'mlp'\ndenoise = true", "model.denoise is for model.name 'compact'"),
+        ("[model]\ndenoise = true\n[data]\nsize = 20", "needs data.size 24 or more"),
+        ("[loss]\nsecond_view = 0.1", "there is no second view; set training.views to 2"),
+        ("[training]\nviews = 2", "nothing learns from the second"),
         ("[model]\nlooks_widths = [4]", "has 1 stages and model.looks_blocks 2; they must be as many"),
         ("[model]\nlooks = 8", "are learnt by a metric loss beside cross-entropy"),
         ("[model]\nlooks = 8\n[loss]\nmetric = 'supcon'\ncross_entropy = 0", "are learnt by a metric loss beside"),
@@ -106,7 +109,7 @@ def test_wrong_recipes_are_one_sentence(text: str, says: str, tmp_path: Path) ->
 
 
 def test_the_second_view_is_overridden_in_full_only() -> None:
-    recipe = recipes.load("compact", {"hole": "3", "second_view.hole": "5", "views": "2"})
+    recipe = recipes.load("compact", {"hole": "3", "second_view.hole": "5", "views": "2", "loss.second_view": "0.1"})
     assert (recipe.augmentation.hole, recipe.second_view.hole, recipe.training.views) == (3, 5, 2)
 
 
@@ -354,6 +357,17 @@ def test_denoise_leaves_images_without_noise_as_they_are_and_brings_noisy_ones_n
         assert float(found.min()) > -1e-6
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_denoise_leaves_plain_images_and_texture_as_they_are(channels: int) -> None:
+    denoise = models.Denoise(torch.zeros(channels), torch.ones(channels))
+    texture = (torch.rand(2, channels, 28, 28, generator=seeded()) > 0.5).float() * 0.5 + 0.2
+    plain = torch.stack([torch.full((channels, 28, 28), value) for value in (0.0, 0.4, 1.0)])
+    for images in (texture, plain, garments().expand(-1, channels, -1, -1)):
+        assert torch.equal(denoise(images), images)
+    noise = noisy(torch.zeros(2, channels, 28, 28), 0.05)
+    assert float(denoise(noise).mean()) < 0.3 * float(noise.mean())
+
+
 def test_denoise_by_loops() -> None:
     images = noisy(garments(), 0.05)[:2]
     found = models.Denoise(torch.zeros(1), torch.ones(1))(images)
@@ -362,7 +376,7 @@ def test_denoise_by_loops() -> None:
         around = np.array([[padded[i : i + 3, j : j + 3] for j in range(28)] for i in range(28)])  # (28, 28, 3, 3)
         means, variances = around.mean((2, 3)), around.var((2, 3))
         calm = math.sqrt(sorted(variances.ravel())[math.ceil(0.05 * 784) - 1])
-        share = min(max((calm * 255 - 1.5) / 1.0, 0), 1)
+        share = min(max((calm * 255 - 1.5) / 1.0, 0), 1) * min(max((10 - calm * 255) / 2, 0), 1)
         noise = 2.75 * calm
         for i in range(28):
             for j in range(28):

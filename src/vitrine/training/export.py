@@ -19,7 +19,7 @@ from vitrine import similarity as similarities
 from vitrine.datasets import Dataset
 from vitrine.encoder import Encoder, Outputs, pair_scores
 from vitrine.errors import DataError, ModelFileError
-from vitrine.evaluation import balanced_pairs
+from vitrine.evaluation import alter, balanced_pairs
 from vitrine.modelfile import ModelCard
 from vitrine.similarity import Measure, Similarity
 from vitrine.spec import ImageSpec
@@ -57,7 +57,7 @@ def export(
     """
     model = ForModelFile(network, image.mean, image.sd, recipe.training.mirror).eval().cpu().float()
     content = _to_onnx(model, image)
-    _compare(model, content, validation.images[:64])
+    _compare(model, content, _samples(validation.images))
     card = ModelCard(
         name=recipe.name,
         identity=modelfile.identity(content, image),
@@ -162,6 +162,12 @@ def _forget_sources(proto: Any) -> None:
     proto.graph.ClearField("metadata_props")
     proto.graph.ClearField("value_info")
     proto.ClearField("metadata_props")
+
+
+def _samples(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The first 64, and altered ones: what a network does with noise must come out the same, too."""
+    altered = [alter(image, np.random.default_rng(i)) for i, image in enumerate(images[:16])]
+    return np.concatenate([images[:64], np.stack(altered)])
 
 
 def _compare(model: ForModelFile, content: bytes, images: npt.NDArray[np.uint8]) -> None:

@@ -465,7 +465,12 @@ def _resume(state: _State, run: Path, facts: dict[str, Any]) -> list[Epoch]:
             f"The run in {run} was started with another {' and '.join(differing)}; resume it as it was started, or name"
             " another folder (--out)."
         )
-    state.load(checkpoint.tensors)
+    try:
+        state.load(checkpoint.tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"The run in {run} is of a network that this version of vitrine builds in another way; train it again."
+        ) from error
     return [Epoch(**line) for line in checkpoint.facts["history"]]
 
 

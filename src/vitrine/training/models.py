@@ -247,13 +247,15 @@ class Compact(nn.Module):
 
 
 class Denoise(nn.Module):
-    """Takes noise out of an image where there is some, and gives back all others as they are; nothing is learnt.
+    """Takes noise out of an image of a garment on a dark ground where there is some, and gives back all others as they
+    are; nothing is learnt.
 
     A classifier of clean pictures is lost in noise that the eye hardly sees, and one that learns with noise pays for it
-    on clean pictures. How much noise there is shows where the picture is calmest: in one without noise at least a
-    twentieth of all places has hardly any variation around it. The filter is Wiener's for known noise (Lee 1980): each
-    pixel comes as near to the mean of its 3x3 neighbourhood as the noise explains its difference. What is hardly
-    brighter than the noise is ground. All of it is continuous in the pixels.
+    on clean pictures. How much noise there is shows where the picture is calmest: around a garment without noise at
+    least a twentieth of all places has hardly any variation; where even the calmest places vary much, it is texture
+    that fills the picture, and stays. The filter is Wiener's for known noise (Lee 1980): each pixel comes as near to
+    the mean of its 3x3 neighbourhood as the noise explains its difference. What is hardly brighter than the noise is
+    ground. All of it is continuous in the pixels.
     """
 
     CALM = 0.05
@@ -261,11 +263,14 @@ class Denoise(nn.Module):
 
     NOISE = 2.75
     """Standard deviation of the noise, as a multiple of that. On a black ground half of the noise is cut off, and those
-    are the calmest of many places: measured on altered garments of the training set.
+    are the calmest of many places: measured on altered garments of the training set. On a grey ground it is too much.
     """
 
     LEAST, FULL = 1.5 / 255, 2.5 / 255
     """Up to where that counts as none, and from where the image is filtered in full."""
+
+    FADING, MOST = 8 / 255, 10 / 255
+    """From where it may be texture, and from where it counts as that. Noise of 0.05 comes to 7.4 / 255 at most."""
 
     def __init__(self, black: Tensor, white: Tensor) -> None:
         super().__init__()
@@ -284,6 +289,7 @@ class Denoise(nn.Module):
         calm = math.ceil(self.CALM * flat.shape[1])
         least = flat.topk(calm, dim=1, largest=False).values[:, -1].clamp(min=1e-12).sqrt()[:, None, None, None]
         share = ((least - self.LEAST) / (self.FULL - self.LEAST)).clamp(0, 1)
+        share = share * ((self.MOST - least) / (self.MOST - self.FADING)).clamp(0, 1)
         noise = self.NOISE * least
         filtered = mean + (variance - noise.square()).clamp(min=0) / variance.clamp(min=1e-12) * (x - mean)
         filtered = filtered * (mean / noise - 1).clamp(0, 1)

@@ -37,10 +37,10 @@ class DataTable:
 @dataclass(frozen=True)
 class ModelTable:
     """name: "mlp", "compact", "resnet50" or "keras-resnet50". start: a recipe whose run, beside this one's, gives the
-    first weights ("": fresh ones). embedding: size of the embedding (compact only; without `looks`). widths, blocks:
-    channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in training
-    before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0). denoise
-    (compact only): the classifier sees noisy images filtered (`models.Denoise`).
+    first weights ("": fresh ones). embedding: size of the features that the head classifies (compact only). widths,
+    blocks: channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in
+    training before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
+    denoise (compact only): the classifier sees noisy images filtered (`models.Denoise`).
 
     looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding
     is made of the class probabilities, that vector, and one of shape (`models.NetworkWithLooks`): looks_widths and
@@ -369,6 +369,16 @@ def _loss_faults(recipe: Recipe) -> Faults:
             f" {training.views} and {loss.metric!r}.",
         ),
         (
+            loss.second_view > 0 and training.views != 2,
+            f"loss.second_view is {loss.second_view:g}, and there is no second view; set training.views to 2, or it to"
+            " 0.",
+        ),
+        (
+            training.views == 2 and loss.metric == "none" and loss.second_view == 0,
+            "training.views is 2, and nothing learns from the second: set it to 1, or set loss.metric or"
+            " loss.second_view.",
+        ),
+        (
             sampler.name == "pairs" and training.batch_size % 4 != 0,
             "sampler.name 'pairs' makes half of the pairs of one class and half of two; training.batch_size must be a"
             f" multiple of 4, it is {training.batch_size}.",
@@ -409,6 +419,10 @@ def _model_faults(recipe: Recipe) -> Faults:
         (
             model.denoise and model.name != "compact",
             f"model.denoise is for model.name 'compact'; this is {model.name!r}: set it to false, or change the name.",
+        ),
+        (
+            model.denoise and recipe.data.size < 24,
+            f"model.denoise needs data.size 24 or more: in smaller images no place is calm; it is {recipe.data.size}.",
         ),
         (
             model.looks > 0 and model.name != "compact",
