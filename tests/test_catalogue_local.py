@@ -14,9 +14,11 @@ from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, StorageError
 
+SIZE = Encoder.load("default").card.embedding
 
-def items(count: int, dimensions: int, seed: int = 0) -> list[Item]:
-    vectors = np.random.default_rng(seed).normal(size=(count, dimensions)).astype(np.float32)
+
+def items(count: int, seed: int = 0) -> list[Item]:
+    vectors = np.random.default_rng(seed).normal(size=(count, SIZE)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return [
         Item(f"s{i}", f"class {i % 3}" if i % 4 else None, f"c{i}", vector, b"png") for i, vector in enumerate(vectors)
@@ -29,9 +31,9 @@ def catalogue(encoder: Encoder) -> LocalCatalogue:
 
 
 def test_search_agrees_with_plain_loops(catalogue: LocalCatalogue) -> None:
-    there = items(300, 128)
+    there = items(300)
     ids = catalogue.add(there)
-    queries = np.stack([item.vector for item in items(7, 128, seed=1)])
+    queries = np.stack([item.vector for item in items(7, seed=1)])
     for query, matches in zip(queries, catalogue.search(queries, 10), strict=True):
         scores = {
             id: sum(float(a) * float(b) for a, b in zip(query, item.vector, strict=True))
@@ -45,13 +47,13 @@ def test_search_agrees_with_plain_loops(catalogue: LocalCatalogue) -> None:
 
 
 def test_equal_scores_are_ordered_by_id(catalogue: LocalCatalogue) -> None:
-    one = items(1, 128)[0]
+    one = items(1)[0]
     ids = catalogue.add([replace(one, source=f"copy {i}") for i in range(9)])
     assert [match.id for match in catalogue.search(one.vector[None], 5)[0]] == ids[:5]
 
 
 def test_threshold_and_k(catalogue: LocalCatalogue) -> None:
-    there = items(20, 128)
+    there = items(20)
     catalogue.add(there)
     assert len(catalogue.search(there[0].vector[None], 100)[0]) == 20
     matches = catalogue.search(there[0].vector[None], 100, threshold=0.99)[0]
@@ -61,22 +63,22 @@ def test_threshold_and_k(catalogue: LocalCatalogue) -> None:
 
 
 def test_an_empty_catalogue_has_no_matches(catalogue: LocalCatalogue) -> None:
-    assert catalogue.search(np.zeros((2, 128), np.float32), 5) == [[], []]
+    assert catalogue.search(np.zeros((2, SIZE), np.float32), 5) == [[], []]
     assert catalogue.info().items == 0
 
 
-def test_reopening_gives_the_same_answers(catalogue: LocalCatalogue) -> None:
-    there = items(50, 128)
+def test_reopening_gives_the_same_answers(catalogue: LocalCatalogue, encoder: Encoder) -> None:
+    there = items(50)
     catalogue.add(there)
     before = catalogue.search(there[3].vector[None], 10)
     catalogue.close()
     with LocalCatalogue.open("shop") as opened:
         assert opened.search(there[3].vector[None], 10) == before
-        assert opened.encoder().card.name == "compact"
+        assert opened.encoder().card.name == encoder.card.name
 
 
 def test_remove_really_removes_and_ids_are_not_used_again(catalogue: LocalCatalogue) -> None:
-    there = items(10, 128)
+    there = items(10)
     ids = catalogue.add(there)
     assert catalogue.remove([ids[9], 12345]) == 1
     assert ids[9] not in [match.id for match in catalogue.search(there[9].vector[None], 10)[0]]
@@ -86,7 +88,7 @@ def test_remove_really_removes_and_ids_are_not_used_again(catalogue: LocalCatalo
 
 
 def test_the_same_source_replaces(catalogue: LocalCatalogue) -> None:
-    first, second = items(2, 128)
+    first, second = items(2)
     catalogue.add([first])
     catalogue.add([replace(second, source=first.source)])
     assert catalogue.info().items == 1
@@ -94,8 +96,8 @@ def test_the_same_source_replaces(catalogue: LocalCatalogue) -> None:
 
 
 def test_all_or_none_are_added(catalogue: LocalCatalogue) -> None:
-    good, bad = items(2, 128)
-    for wrong in (np.zeros(5, np.float32), np.full(128, np.nan, np.float32)):
+    good, bad = items(2)
+    for wrong in (np.zeros(5, np.float32), np.full(SIZE, np.nan, np.float32)):
         with pytest.raises(CatalogueError, match="The vector of s1"):
             catalogue.add([good, replace(bad, vector=wrong)])
     with pytest.raises(CatalogueError):
@@ -106,7 +108,7 @@ def test_all_or_none_are_added(catalogue: LocalCatalogue) -> None:
 
 @pytest.mark.parametrize("harm", ["missing", "truncated", "empty", "of another size", "of another collection"])
 def test_a_damaged_index_is_rebuilt_from_the_truth(catalogue: LocalCatalogue, harm: str) -> None:
-    there = items(40, 128)
+    there = items(40)
     catalogue.add(there)
     before = catalogue.search(there[0].vector[None], 5)
     catalogue.close()
@@ -118,7 +120,7 @@ def test_a_damaged_index_is_rebuilt_from_the_truth(catalogue: LocalCatalogue, ha
     elif harm == "empty":
         file.write_bytes(b"")
     elif harm == "of another collection":
-        faiss.write_index(faiss.IndexIDMap(faiss.IndexFlatIP(128)), str(file))
+        faiss.write_index(faiss.IndexIDMap(faiss.IndexFlatIP(SIZE)), str(file))
     else:
         faiss.write_index(faiss.IndexIDMap(faiss.IndexFlatIP(7)), str(file))
     with LocalCatalogue.open("shop") as opened:
@@ -126,7 +128,7 @@ def test_a_damaged_index_is_rebuilt_from_the_truth(catalogue: LocalCatalogue, ha
 
 
 def test_another_reader_sees_what_was_added(catalogue: LocalCatalogue) -> None:
-    there = items(3, 128)
+    there = items(3)
     with LocalCatalogue.open("shop") as reader:
         assert reader.search(there[0].vector[None], 3) == [[]]
         catalogue.add(there)
@@ -138,25 +140,25 @@ def test_a_second_writer_is_told(catalogue: LocalCatalogue, monkeypatch: pytest.
     other.execute("BEGIN IMMEDIATE")
     catalogue._connection.execute("PRAGMA busy_timeout = 10")
     with pytest.raises(CatalogueError, match="Another program is writing"):
-        catalogue.add(items(1, 128))
+        catalogue.add(items(1))
     other.execute("ROLLBACK")
     other.close()
-    assert catalogue.add(items(1, 128)) == [1]
+    assert catalogue.add(items(1)) == [1]
 
 
 def test_a_full_disk_loses_nothing(catalogue: LocalCatalogue) -> None:
-    catalogue.add(items(5, 128))
+    catalogue.add(items(5))
     pages = catalogue._connection.execute("PRAGMA page_count").fetchone()[0]
     catalogue._connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to say: the disk is full
     with pytest.raises(StorageError, match="the disk is full"):
-        catalogue.add([replace(item, source=f"more {item.source}") for item in items(500, 128)])
+        catalogue.add([replace(item, source=f"more {item.source}") for item in items(500)])
     assert catalogue.info().items == 5
-    assert len(catalogue.search(items(1, 128)[0].vector[None], 10)[0]) == 5
+    assert len(catalogue.search(items(1)[0].vector[None], 10)[0]) == 5
 
 
 def test_vectors_of_another_model_are_refused(catalogue: LocalCatalogue, encoder: Encoder) -> None:
     catalogue.check_model(encoder.card.identity, "x")
-    with pytest.raises(CatalogueError, match="was made by the model compact"):
+    with pytest.raises(CatalogueError, match=f"was made by the model {encoder.card.name}"):
         catalogue.check_model("0" * 32, "other")
     with pytest.raises(CatalogueError, match="is searched with vectors"):
         catalogue.search(np.zeros((1, 5), np.float32), 1)
@@ -176,13 +178,13 @@ def test_create_open_delete_and_their_refusals(catalogue: LocalCatalogue, encode
 
 
 def test_nothing_of_a_deleted_catalogue_comes_back(catalogue: LocalCatalogue, encoder: Encoder) -> None:
-    catalogue.add(items(5, 128))
+    catalogue.add(items(5))
     catalogue.save_index()
     catalogue.close()
     local.delete("shop")
     assert list(local.folder("shop").parent.iterdir()) == []
     with LocalCatalogue.create("shop", encoder) as anew:
-        there = items(5, 128, seed=9)
+        there = items(5, seed=9)
         anew.add(there)
         assert anew.search(there[3].vector[None], 1)[0][0].source == "s3"
 
@@ -223,7 +225,7 @@ def test_a_copy_of_another_model_is_refused(catalogue: LocalCatalogue, encoder: 
 
 
 def test_other_newer_and_damaged_files_are_one_sentence(catalogue: LocalCatalogue) -> None:
-    catalogue.add(items(100, 128))
+    catalogue.add(items(100))
     catalogue.close()
     path = local.folder("shop") / "catalogue.sqlite"
     whole = path.read_bytes()
@@ -245,7 +247,7 @@ def test_other_newer_and_damaged_files_are_one_sentence(catalogue: LocalCatalogu
 
 
 def test_a_read_only_catalogue_can_be_searched(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = items(5, 128)
+    there = items(5)
     catalogue.add(there)
     catalogue.close()
     monkeypatch.setattr("os.access", lambda *_: False)

@@ -17,6 +17,7 @@ from pictures import Cli, one_sentence, save_folder
 from vitrine import images, storage
 from vitrine.catalogue import local
 from vitrine.datasets import Splits, drawn_garments
+from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError
 from vitrine.training import recipe as recipes
 
@@ -107,12 +108,12 @@ def test_show_input_draws_the_steps(cli: Cli, photo: Path) -> None:
 # --- index and search
 
 
-def test_search_by_picture_finds_the_picture_itself(cli: Cli, shop: Path) -> None:
+def test_search_by_picture_finds_the_picture_itself(cli: Cli, shop: Path, encoder: Encoder) -> None:
     picture = shop / "Dress" / "0013.png"
     code, out, _ = cli("search", picture, "-k", 5, "--catalogue", "shop", "--json", "--out", "found.png")
     assert code == 0
     answer = json.loads(out)
-    assert (answer["source"], answer["model"]) == (str(picture), "compact")
+    assert (answer["source"], answer["model"]) == (str(picture), encoder.card.name)
     assert len(answer["matches"]) == 5
     best = answer["matches"][0]
     assert (best["source"], best["label"]) == (str(picture), "Dress")
@@ -139,10 +140,10 @@ def test_many_matches_are_drawn_in_rows(cli: Cli, shop: Path, count: int) -> Non
     assert images.read(Path("found.png")).shape[0] > 300
 
 
-def test_index_list_info_add_again_and_remove(cli: Cli, shop: Path) -> None:
+def test_index_list_info_add_again_and_remove(cli: Cli, shop: Path, encoder: Encoder) -> None:
     assert "shop" in cli("index", "list")[1]
     facts = json.loads(cli("index", "info", "shop", "--json")[1])
-    assert (facts["items"], facts["model"], facts["dimensions"]) == (50, "compact", 128)
+    assert (facts["items"], facts["model"], facts["dimensions"]) == (50, encoder.card.name, encoder.card.embedding)
     assert json.loads(cli("index", "list", "--json")[1]) == facts
     again = json.loads(cli("index", "add", shop, "--json")[1])
     assert (again["added"], again["unchanged"], again["items"]) == (0, 50, 50)
@@ -198,9 +199,9 @@ def test_data_verify_without_data(cli: Cli) -> None:
     assert one_sentence(err)
 
 
-def test_model_card(cli: Cli) -> None:
+def test_model_card(cli: Cli, encoder: Encoder) -> None:
     assert "28x28, grey, dark ground" in cli("model", "card")[1]
-    assert json.loads(cli("model", "card", "default", "--json")[1])["name"] == "compact"
+    assert json.loads(cli("model", "card", "default", "--json")[1])["name"] == encoder.card.name
 
 
 # --- wrong input: each one sentence on standard error, exit code 2

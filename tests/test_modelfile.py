@@ -136,4 +136,4 @@ def test_a_missing_model_names_those_that_there_are(tmp_path: Path) -> None:
 def test_models_kept_in_the_home_are_found_by_name(content: bytes) -> None:
     storage.write_bytes(storage.data_folder() / "models" / "mine.onnx", content)
     assert encoders.names() == ["compact", "default", "mine"]
-    assert Encoder.load("mine").card.name == "compact"
+    assert Encoder.load("mine").card.name == modelfile.parse(content, "it").card.name
