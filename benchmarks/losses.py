@@ -24,7 +24,7 @@ from vitrine.training import recipe as recipes
 from vitrine.training.recipe import Recipe
 
 BUDGET = {"data.limit": "30000", "data.validation": "0.1", "training.mirror": "false", "training.epochs": "4"}
-FEATURES = {"model.looks": "0", "model.shape": "0", "model.embedding": "64"}
+FEATURES = {"model.looks": "0", "model.shape_channels": "0", "model.embedding": "64"}
 """What is compared are the features that the classifier has."""
 PLAIN = {**FEATURES, "training.views": "1", "loss.positives": "class", "loss.second_view": "0"}
 """One view of each image. Where there are two, the classifier learns from one of them."""

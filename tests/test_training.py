@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import pytest
 import torch
@@ -92,8 +93,9 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[model]\nlooks_widths = [4]", "has 1 stages and model.looks_blocks 2; they must be as many"),
         ("[model]\nlooks = 8", "are learnt by a metric loss beside cross-entropy"),
         ("[model]\nlooks = 8\n[loss]\nmetric = 'supcon'\ncross_entropy = 0", "are learnt by a metric loss beside"),
-        ("[model]\nshape = 8", "stands beside model.looks"),
-        ("[model]\nlooks = 8\nshape = 257\n[loss]\nmetric = 'supcon'", "the last map has 256 numbers"),
+        ("[model]\nshape_channels = 8", "stands beside model.looks"),
+        ("[model]\nlooks = 8\nshape_channels = 65\n[loss]\nmetric = 'supcon'", "has 64 channels and 49 places"),
+        ("[model]\nlooks = 8\nshape_channels = 2\nshape_places = 50\n[loss]\nmetric = 'supcon'", "and 49 places"),
         ("[loss]\nmetric = 'report-a'\n[sampler]\nname = 'pairs'\n[training]\nema = 0.9", "not an average"),
         ("[sampler]\nname = 'pairs'\n[training]\nbatch_size = 6", "must be a multiple of 4, it is 6"),
         ("[sampler]\nname = 'per-class'\nper_class = 65", "has no room for so many of two classes"),
@@ -303,28 +305,35 @@ def test_a_network_with_looks_gives_the_joint_embedding_and_learns_looks_from_th
 
 @pytest.mark.parametrize("size", [12, 27, 28])
 def test_the_shape_is_the_last_map_on_its_principal_components(size: int) -> None:
-    table = ModelTable(widths=(4, 8, 8), blocks=(1, 1, 1), embedding=16, looks=12, shape=6, shape_share=0.3)
+    sizes = ModelTable(widths=(4, 8, 8), blocks=(1, 1, 1), embedding=16, looks=12)
+    table = replace(sizes, shape_channels=3, shape_places=5, shape_share=0.3)
     network = models.build(table, 1, size, 10).eval()
     assert isinstance(network, models.NetworkWithLooks)
     images = torch.randn(300, 1, size, size, generator=seeded())
     before = models.parameter_count(network)
     network.fit(images)
     with torch.no_grad():
-        last = network.encoder.places(images)
-        height = last.shape[2]
-        step = math.ceil(height / 4)
-        rows = torch.stack([last[:, :, i : i + step].mean((2, 3)) for i in range(0, height, step)], 2).flatten(1)
+        maps = network.encoder.places(images)
         logits, looks, shape = network.parts(images)
         assert network.shape is not None
-        raw = network.shape(rows)
-    assert models.parameter_count(network) == before + 6 * rows.shape[1] + 6
+        raw = network.shape(maps)
+    places = maps.shape[2] * maps.shape[3]
+    assert models.parameter_count(network) == before + 8 * 3 + places * 5 + 3 * 5
     assert torch.allclose(shape, functional.normalize(raw, dim=1), atol=1e-4)
-    centred = (rows - rows.mean(0)).double()
-    _, lengths, axes = torch.linalg.svd(centred, full_matrices=False)
-    expected = (centred @ axes[:6].T) / (lengths[:6] ** 2 / 300) ** 0.25
-    assert torch.allclose(raw.abs().double(), expected.abs(), atol=1e-3)
+    centred = (maps - maps.mean(0)).flatten(2).double().numpy()  # (300, 8, places)
+
+    def axes(rows: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+        _, lengths, found = np.linalg.svd(rows, full_matrices=False)
+        scaled: npt.NDArray[np.float64] = found[:count] / (lengths[:count, None] ** 2 / len(rows)) ** 0.25
+        return scaled
+
+    of_channels = axes(centred.transpose(0, 2, 1).reshape(-1, 8), 3)
+    reduced = np.stack([of_channels @ image for image in centred])  # (300, 3, places)
+    of_places = axes(reduced.reshape(-1, places), 5)
+    expected = (reduced @ of_places.T).reshape(300, 15)
+    assert np.allclose(np.abs(raw.numpy()), np.abs(expected), atol=1e-3)
     embedding = network.embedding(logits, (looks, shape))
-    assert embedding.shape == (300, network.dimensions) == (300, 28)
+    assert embedding.shape == (300, network.dimensions) == (300, 37)
     assert torch.allclose(embedding.norm(dim=1), torch.ones(300))
     first, second = embedding[0, 10:], embedding[0, 10:22]
     assert float(second.square().sum() / first.square().sum()) == pytest.approx(0.7, abs=1e-4)
@@ -636,7 +645,8 @@ def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(draw
             "positives": "image",
             "views": "2",
             "looks": "8",
-            "shape": "6",
+            "shape_channels": "2",
+            "shape_places": "3",
             "loss.second_view": "0.3",
             "denoise": "true",
             "second_view.noise": "0.05",

@@ -54,7 +54,7 @@ def rows(
     _check_extra()
     budget = {"training.seed": str(seed)} | ({"training.epochs": str(epochs)} if epochs else {})
     alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
-    alone |= {"model.looks": "0", "model.shape": "0", "training.views": "1", "loss.second_view": "0"}
+    alone |= {"model.looks": "0", "model.shape_channels": "0", "training.views": "1", "loss.second_view": "0"}
     if recipes.load(name, budget).model.looks:  # then what comes before the classifier was not made to be compared
         alone["model.embedding"] = "128"
     wanted = recipes.load(name, budget)

@@ -35,7 +35,14 @@ from vitrine.training.transforms import augment
 
 MODEL_FILE = "model.onnx"
 
-ONLY_FOR_EXPORT = ("training.mirror", "model.looks_weight", "model.shape", "model.shape_share", "model.sharpness")
+ONLY_FOR_EXPORT = (
+    "training.mirror",
+    "model.looks_weight",
+    "model.shape_channels",
+    "model.shape_places",
+    "model.shape_share",
+    "model.sharpness",
+)
 """Keys of a recipe that a run may be resumed, or a finished one exported again, with other values of."""
 
 
@@ -108,11 +115,6 @@ def train(
         "data": {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()},
     }
     state = _State(recipe, image, len(dataset.class_names["en"]), device)
-    if len(validation) <= recipe.model.shape:
-        raise DataError(
-            f"model.shape is {recipe.model.shape}, which needs more validation images than that to fit; there are"
-            f" {len(validation)}: add pictures, raise data.validation, or take a smaller model.shape."
-        )
     if recipe.model.start and not resume:
         _start_from(state.network, run.parent / recipe.model.start, facts)
         state.averaged.load_state_dict(state.network.state_dict())

@@ -66,8 +66,8 @@ class NetworkWithLooks(Network):
 
     The looks are learnt by a metric loss, in a small branch of their own: what tells one shirt from another is what a
     classifier has to forget, and in shared stages of this size each pays for the other (docs/decisions/0005). The shape
-    is not learnt: it is the encoder's last map, its rows averaged into four bands, on its principal components. It
-    knows kinds of garment that no class stands for.
+    is not learnt: it is the encoder's last map on its principal components (`Shape`). It knows kinds of garment that no
+    class stands for.
     """
 
     encoder: "Compact"
@@ -76,7 +76,7 @@ class NetworkWithLooks(Network):
         super().__init__(encoder, table.embedding, classes, table.dropout)
         self.table = table
         self.looks = _looks(table, channels, size)
-        self.shape: nn.Linear | None = None
+        self.shape: Shape | None = None
 
     def forward(self, images: Tensor, classified: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As a plain network's; the vectors are the looks (n, looks)."""
@@ -87,7 +87,7 @@ class NetworkWithLooks(Network):
         """Logits, looks and, where the recipe asks for it, shape (n, shape), L2-normalised."""
         places = self.encoder.places(images)
         logits, looks = self._logits(self.encoder.features(places)), self.looks(images)
-        vectors = [looks] if self.shape is None else [looks, self.shape(_rows(places))]
+        vectors = [looks] if self.shape is None else [looks, self.shape(places)]
         return logits, *(functional.normalize(vector.float(), dim=1) for vector in vectors)
 
     def embedding(self, logits: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
@@ -102,25 +102,14 @@ class NetworkWithLooks(Network):
 
     @property
     def dimensions(self) -> int:
-        return self.head.out_features + self.table.looks + self.table.shape
+        return self.head.out_features + self.table.looks + self.table.shape_channels * self.table.shape_places
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Principal components of the last map's rows, each divided by the fourth root of its variance: half way to
-        whitening, so that the first few do not decide alone.
-        """
-        if not self.table.shape:
-            return
-        rows = torch.cat([_rows(self.encoder.places(part)) for part in torch.split(images, 500)])  # (n, bands * width)
-        rows = rows.cpu().double()
-        mean = rows.mean(0)
-        variances, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # rising
-        chosen, least = axes[:, -self.table.shape :].flip(1), max(1e-6 * float(variances[-1]), 1e-12)
-        scaled = chosen / variances[-self.table.shape :].flip(0).clamp(min=least) ** 0.25
-        layer = nn.Linear(len(mean), self.table.shape).to(images.device).requires_grad_(False)
-        layer.weight.copy_(scaled.T)
-        layer.bias.copy_(-(mean @ scaled))
-        self.shape = layer
+        """The shape, on the maps of these images."""
+        if self.table.shape_channels:
+            maps = torch.cat([self.encoder.places(part) for part in torch.split(images, 500)])
+            self.shape = Shape(maps, self.table.shape_channels, self.table.shape_places)
 
 
 def _taken(rows: Tensor, chosen: Tensor | None) -> Tensor:
@@ -146,11 +135,41 @@ def _looks(table: ModelTable, channels: int, size: int) -> nn.Sequential:
     )
 
 
-def _rows(places: Tensor) -> Tensor:
-    """A map (n, c, h, w), its rows averaged into bands of ceil(h / 4): (n, bands * c), at most four bands."""
-    height = -(-places.shape[2] // 4)
-    lines = places.mean(3, keepdim=True)  # (n, c, h, 1)
-    return functional.avg_pool2d(lines, (height, 1), ceil_mode=True).flatten(1).float()
+class Shape(nn.Module):
+    """A map on its principal components, first those of its channels, then those of its places: (n, c, h, w) -> (n,
+    channels * places).
+
+    Components of channels and places together would need as many weights as numbers in and out; these need hardly any.
+    Each is divided by the fourth root of its variance: half way to whitening, so that the first few do not decide
+    alone.
+    """
+
+    def __init__(self, maps: Tensor, channels: int, places: int) -> None:
+        super().__init__()
+        flat = maps.flatten(2).double().cpu()  # (n, c, h * w)
+        mean = flat.mean(0)  # (c, h * w)
+        of_channels = _components((flat - mean).transpose(1, 2).flatten(0, 1), channels)  # (c, channels)
+        reduced = torch.einsum("ncp,cd->ndp", flat - mean, of_channels)
+        of_places = _components(reduced.flatten(0, 1), places)  # (h * w, places)
+        offset = of_channels.T @ mean @ of_places  # (channels, places)
+        self.of_channels, self.of_places, self.offset = (
+            nn.Parameter(values.float().to(maps.device), requires_grad=False)
+            for values in (of_channels, of_places, offset)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        reduced = torch.einsum("ncp,cd->ndp", maps.flatten(2).float(), self.of_channels)
+        return (reduced @ self.of_places - self.offset).flatten(1)
+
+
+def _components(rows: Tensor, count: int) -> Tensor:
+    """The first principal axes of centred rows (n, d) float64, each divided by the fourth root of its variance: (d,
+    count).
+    """
+    variances, axes = torch.linalg.eigh(rows.T @ rows / len(rows))  # rising
+    least = max(1e-6 * float(variances[-1]), 1e-12)
+    scaled: Tensor = axes[:, -count:].flip(1) / variances[-count:].flip(0).clamp(min=least) ** 0.25
+    return scaled
 
 
 def joint_embedding(logits: Tensor, rest: Tensor, weight: float) -> Tensor:

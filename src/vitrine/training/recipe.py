@@ -45,8 +45,9 @@ class ModelTable:
     looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding
     is made of the class probabilities, that vector, and one of shape (`models.NetworkWithLooks`): looks_widths and
     looks_blocks are the channels and residual blocks of the stages of the branch for looks, looks_channels how many
-    channels are left at its end, shape the size of the vector of shape, looks_weight the weight of both beside the
-    class, shape_share the part of it that the shape has, sharpness what the logits are multiplied by.
+    channels are left at its end; shape_channels and shape_places how many principal components of the last map's
+    channels and places the shape has (0 channels: there is no shape); looks_weight the weight of looks and shape beside
+    the class, shape_share the part of it that the shape has, sharpness what the logits are multiplied by.
     """
 
     name: Literal["mlp", "compact", "resnet50", "keras-resnet50"] = "compact"
@@ -63,7 +64,8 @@ class ModelTable:
     looks_blocks: tuple[int, ...] = (1, 0)
     looks_channels: int = 8
     looks_weight: float = 0.1
-    shape: int = 0
+    shape_channels: int = 0
+    shape_places: int = 24
     shape_share: float = 0.5
     sharpness: float = 1.0
 
@@ -208,7 +210,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.looks_blocks": (0, 4096),
     "model.looks_channels": (1, 4096),
     "model.looks_weight": (0.001, 1000),
-    "model.shape": (0, 4096),
+    "model.shape_channels": (0, 4096),
+    "model.shape_places": (1, 4096),
     "model.shape_share": (0, 1),
     "model.sharpness": (0.01, 100),
     "loss.cross_entropy": (0, 1000),
@@ -395,8 +398,7 @@ def _model_faults(recipe: Recipe) -> Faults:
     """What may be wrong with the network, and what to say then."""
     model, loss = recipe.model, recipe.loss
     stages = len(model.widths)
-    height = -(-recipe.data.size // 2 ** (stages - 1))  # of the last map: each stage after the first halves it
-    rows = -(-height // -(-height // 4))
+    side = -(-recipe.data.size // 2 ** (stages - 1))  # of the last map: each stage after the first halves it
     return [
         (
             len(model.blocks) != stages,
@@ -434,13 +436,14 @@ def _model_faults(recipe: Recipe) -> Faults:
             f" {loss.metric!r} and loss.cross_entropy {loss.cross_entropy:g}: change them, or set model.looks to 0.",
         ),
         (
-            model.shape > 0 and model.looks == 0,
-            f"model.shape ({model.shape}) stands beside model.looks, which is 0; set both, or neither.",
+            model.shape_channels > 0 and model.looks == 0,
+            f"model.shape_channels ({model.shape_channels}) stands beside model.looks, which is 0; set both, or"
+            " neither.",
         ),
         (
-            model.shape > model.widths[-1] * rows,
-            f"model.shape is {model.shape}; the last map has {model.widths[-1] * rows} numbers to make it of: take"
-            " fewer.",
+            model.shape_channels > model.widths[-1] or (model.shape_channels > 0 and model.shape_places > side * side),
+            f"The last map has {model.widths[-1]} channels and {side * side} places; model.shape_channels is"
+            f" {model.shape_channels} and model.shape_places {model.shape_places}: take fewer.",
         ),
         (
             model.name == "keras-resnet50" and recipe.data.size < 32,
