@@ -2,8 +2,9 @@
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,9 +14,16 @@ from vitrine.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vitrine.datasets import Dataset
     from vitrine.spec import ImageSpec
-    from vitrine.training.loop import Epoch, Result, Step, Watch
+    from vitrine.training.loop import Epoch, Step, Watch
     from vitrine.training.recipe import Recipe
+    from vitrine.training.tuning import Trial
+
+Done = TypeVar("Done")
+
+SEARCH_FILE = "tune.json"
+"""What makes a folder one of --tune (`training.tuning.FACTS_FILE`, whose import takes half a second)."""
 
 
 def train(
@@ -29,6 +37,24 @@ def train(
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.", show_default="runs/RECIPE")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    until: Annotated[
+        float | None,
+        typer.Option("--until", min=0, max=1, help="Stop when validation accuracy reaches this.", show_default=False),
+    ] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            "--tune",
+            min=1,
+            help="Search learning rate, weight decay, label smoothing and augmentation in so many short trainings, and"
+            " write the recipe that wins.",
+            show_default=False,
+        ),
+    ] = None,
+    tune_epochs: Annotated[
+        int | None,
+        typer.Option("--tune-epochs", min=1, help="Epochs of each.", show_default="a fifth of the recipe's"),
+    ] = None,
     data_dir: output.DataDir = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or another of torch's.")] = "cpu",
     as_json: output.Json = False,
@@ -50,16 +76,25 @@ def train(
     from vitrine.datasets import by_name
 
     read = recipes.load(recipe, _overrides(context.args))
-    run = out or Path("runs") / read.name
+    if (tune and until is not None) or (tune_epochs and not tune):
+        raise InputError("--until is for one training and --tune-epochs for --tune N; leave one of them away.")
+    run = out or Path("runs") / (f"{read.name}-tune" if tune else read.name)
     loop.check_device(device)
     with output.stage(f"Load {read.data.name}") as progress:
         loaded = by_name.load(read.data.name, data_dir, look(read), progress)
     output.list_unreadable(loaded.unreadable)
+    again = shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])])
+    if tune:
+        short = tune_epochs or -(-read.training.epochs // 5)
+        _tune(read, loaded.splits.train, run, Budget(tune, short, resume, device), as_json, again)
+        return
     result = stoppable(
-        lambda watch: loop.train(read, loaded.splits.train, run, resume=resume, device=device, watch=watch),
+        lambda watch: loop.train(
+            read, loaded.splits.train, run, resume=resume, until=until, device=device, watch=watch
+        ),
         run,
         as_json,
-        shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])]),
+        again,
     )
     metrics = result.card.metrics
     if as_json:
@@ -73,6 +108,62 @@ def train(
             f" {result.model.stat().st_size / 1e6:.2f} MB"
         )
         print(f"Use it: vitrine classify PICTURE --model {result.model}")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """trials: how many trainings; epochs: of each."""
+
+    trials: int
+    epochs: int
+    resume: bool
+    device: str
+
+
+def _tune(recipe: "Recipe", dataset: "Dataset", folder: Path, budget: Budget, as_json: bool, again: str) -> None:
+    """Search, a line for each trial, and say what won."""
+    from vitrine.training import tuning
+
+    def told(trial: "Trial") -> None:
+        if as_json:
+            output.print_json(vars(trial))
+        else:
+            output.say(_trial_line(trial))
+
+    found = stoppable(
+        lambda watch: tuning.tune(
+            recipe,
+            dataset,
+            folder,
+            budget.trials,
+            budget.epochs,
+            resume=budget.resume,
+            device=budget.device,
+            watch=watch,
+            told=told,
+        ),
+        folder,
+        as_json,
+        again,
+    )
+    best = found.best
+    if as_json:
+        facts = {"recipe": str(found.recipe), "trials": len(found.trials), "best": best.number}
+        output.print_json({**facts, "validation_accuracy": best.validation_accuracy, "values": best.values})
+        return
+    print(f"Best of {len(found.trials)}: {_trial_line(best)}")
+    print(f"{found.recipe} has these values; train it: vitrine train {found.recipe}")
+
+
+def _trial_line(trial: "Trial") -> str:
+    values = "  ".join(f"{key.split('.')[1]} {_short(value)}" for key, value in trial.values.items())
+    return (
+        f"trial {trial.number:3d}  validation accuracy {trial.validation_accuracy:.4f}  {trial.seconds:.0f} s  {values}"
+    )
+
+
+def _short(value: float) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:.3g}"
 
 
 def look(recipe: "Recipe") -> "ImageSpec":
@@ -101,21 +192,19 @@ def _overrides(arguments: list[str]) -> dict[str, str]:
     return found
 
 
-def stoppable(work: "Callable[[Watch], Result]", run: Path, as_json: bool, again: str) -> "Result":
+def stoppable(work: "Callable[[Watch], Done]", run: Path, as_json: bool, again: str) -> "Done":
     """Do the work, watched; Ctrl-C ends it with a sentence that says how to go on. again: the command for that."""
     from vitrine.training import checkpoints
 
     try:
         return _watched(work, as_json)
     except KeyboardInterrupt:
-        learnt = checkpoints.exists(run)
-        output.say(
-            f"Stopped. Go on from the last whole epoch with: {again}" if learnt else "Stopped; nothing was kept."
-        )
+        kept = checkpoints.exists(run) or (run / SEARCH_FILE).exists()
+        output.say(f"Stopped. Go on from the last whole epoch with: {again}" if kept else "Stopped; nothing was kept.")
         raise typer.Exit(130) from None
 
 
-def _watched(work: "Callable[[Watch], Result]", as_json: bool) -> "Result":
+def _watched(work: "Callable[[Watch], Done]", as_json: bool) -> "Done":
     """Do the work with a bar for the whole run and a line for each epoch that is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -46,6 +46,10 @@ ONLY_FOR_EXPORT = (
 """Keys of a recipe that a run may be resumed, or a finished one exported again, with other values of."""
 
 
+class DivergedError(InputError):
+    """The loss grew without bound."""
+
+
 @dataclass(frozen=True)
 class Step:
     """Where the loop is, after each batch. loss and accuracy: means over the epoch so far, on augmented images."""
@@ -97,16 +101,43 @@ def train(
     run: Path,
     *,
     resume: bool = False,
+    until: float | None = None,
     device: str = "cpu",
     watch: Watch | None = None,
 ) -> Result:
     """Train `recipe` on `dataset` (its training part) and write everything into the folder `run`.
 
     resume: go on from the folder's checkpoint, or export a finished run again; the recipe (but for ONLY_FOR_EXPORT) and
-    the data must be those that it was started with. Raises
-    InputError (a run is there already, or none to resume, or another recipe), DataError, StorageError, ModelFileError.
+    the data must be those that it was started with. until: stop, and export, after the first epoch whose validation
+    accuracy reaches it. Raises InputError (a run is there already, or none to resume, or another recipe), DataError,
+    StorageError, ModelFileError.
     """
-    watch = watch or Watch()
+    learnt = learn(recipe, dataset, run, resume=resume, until=until, device=device, watch=watch or Watch())
+    network = learnt.state.averaged.eval()
+    network.fit(learnt.seen)
+    table = _head_table(learnt.state.objective)
+    card = export(network, recipe, learnt.image, learnt.data, learnt.validation, run / MODEL_FILE, table)
+    return Result(run / MODEL_FILE, card, learnt.history, models.parameter_count(network))
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A training that has not been exported. seen: the validation images as the network sees them; data: its name, size
+    and checksum.
+    """
+
+    state: "_State"
+    history: list[Epoch]
+    image: ImageSpec
+    data: dict[str, Any]
+    validation: Dataset
+    seen: Tensor
+
+
+def learn(
+    recipe: Recipe, dataset: Dataset, run: Path, *, resume: bool, until: float | None, device: str, watch: Watch
+) -> Learnt:
+    """`train` up to the last epoch: all but the model file."""
     check_device(device)
     training, validation = split(dataset, recipe.data, recipe.training.seed)
     image = _image_spec(training, recipe.data)
@@ -129,6 +160,8 @@ def train(
     images, labels = _as_tensors(training, image, device)
     seen, truth = _as_tensors(validation, image, device)
     for epoch in range(len(history) + 1, recipe.training.epochs + 1):
+        if until is not None and history and history[-1].validation_accuracy >= until:
+            break
         start = time.perf_counter()
         loss, accuracy = _train_epoch(state, images, labels, epoch, watch)
         seconds = time.perf_counter() - start
@@ -145,7 +178,7 @@ def train(
         )
         if not math.isfinite(loss) or not math.isfinite(validation_loss):
             worst = validation_loss if math.isfinite(loss) else loss
-            raise InputError(
+            raise DivergedError(
                 f"The loss became {worst} in epoch {epoch}; train with a smaller optimiser.learning_rate (now"
                 f" {recipe.optimiser.learning_rate:g})."
             )
@@ -156,11 +189,7 @@ def train(
         _write_history(run, history)
         watch.epoch(line)
 
-    state.averaged.eval().fit(seen)
-    card = export(
-        state.averaged, recipe, image, facts["data"], validation, run / MODEL_FILE, _head_table(state.objective)
-    )
-    return Result(run / MODEL_FILE, card, history, models.parameter_count(state.averaged))
+    return Learnt(state, history, image, facts["data"], validation, seen)
 
 
 def _head_table(objective: losses.Objective) -> Similarity | None:
