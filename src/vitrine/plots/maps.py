@@ -1,0 +1,93 @@
+"""A map: points of a plane, coloured by class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from vitrine import storage
+from vitrine.plots.charts import COLOURS, MARKERS, SMALL, WIDE
+from vitrine.plots.tiles import DPI, PLAIN, any_script, shortened
+
+Points = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+ROWS = 26
+"""So many classes fit into a column of the legend."""
+
+
+def scatter(points: Points, labels: Labels, names: Sequence[str], path: Path, title: str) -> None:
+    """Points (n, 2) with their classes (n,), a colour and a mark for each, and a legend. Raises StorageError."""
+    columns = -(-len(names) // ROWS)
+    beside, square, head = 1.75 * columns, WIDE - 1.75, 0.5  # inches
+    figure = _figure(square + beside, square + head, title)
+    width, height = square + beside, square + head
+    axes = figure.add_axes((0.1 / width, 0.1 / height, (square - 0.2) / width, (square - 0.1) / height))
+    size = 7 if len(points) > 3000 else 16
+    for label in range(len(names)):
+        chosen = points[labels == label]
+        style = {"color": COLOURS[label % len(COLOURS)], "marker": _marker(label)}
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=size, alpha=0.75, linewidths=0, rasterized=True, **style)
+    _frame(axes)
+    handles = [
+        Line2D([], [], linestyle="", markersize=7, color=COLOURS[label % len(COLOURS)], marker=_marker(label))
+        for label in range(len(names))
+    ]
+    drawn = figure.legend(
+        handles, [shortened(name, 1.35, SMALL) for name in names], loc="upper left", ncols=columns, frameon=False,
+        bbox_to_anchor=((square - 0.05) / width, 1 - head / height), fontsize=SMALL, handletextpad=0.2, borderaxespad=0,
+    )  # fmt: skip
+    for text in drawn.get_texts():
+        text.set_parse_math(False)
+    _save(figure, path)
+
+
+def by_class(points: Points, labels: Labels, names: Sequence[str], path: Path, title: str) -> None:
+    """The map once for each class, which alone has colour: what colours cannot tell apart, places can. Raises
+    StorageError.
+    """
+    side, gap, head, columns = 1.52, 0.32, 0.5, 5  # inches
+    rows = -(-len(names) // columns)
+    width, height = WIDE, rows * (side + gap) + head
+    figure = _figure(width, height, title)
+    for label, name in enumerate(names):
+        left = 0.16 + label % columns * (side + 0.1)
+        bottom = height - head - (label // columns + 1) * (side + gap) + gap
+        axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+        axes.scatter(points[:, 0], points[:, 1], s=1, color="#d9d9d9", linewidths=0, rasterized=True)
+        chosen = points[labels == label]
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=2, color=COLOURS[0], linewidths=0, rasterized=True)
+        _frame(axes)
+        axes.set_xlabel(shortened(name, side, SMALL), fontsize=SMALL, color=PLAIN, labelpad=3, parse_math=False)
+    _save(figure, path)
+
+
+def _marker(label: int) -> str:
+    """Another mark for each of the ten colours, and other pairs of the two in the next ten."""
+    return MARKERS[(label + label // len(COLOURS)) % len(MARKERS)]
+
+
+def _frame(axes: Axes) -> None:
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color("#bbbbbb")
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    line = shortened(title, width - 0.3, 11, bold=True)
+    figure.text(
+        0.16 / width, 1 - 0.2 / height, line, fontsize=11, fontweight="bold", va="center", color=PLAIN, parse_math=False
+    )
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with storage.writing(path) as part, any_script():
+        figure.savefig(part, format="png", facecolor="white")
