@@ -55,7 +55,8 @@ def per_class(confusion: npt.NDArray[np.int64]) -> PerClass:
     answered, true = confusion.sum(axis=0), confusion.sum(axis=1)
 
     def share(part: npt.NDArray[np.float64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+        shares: npt.NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+        return shares
 
     return PerClass(share(right, answered), share(right, true), share(2 * right, answered + true))
 

@@ -25,6 +25,8 @@ EARLY, ITERATIONS = 250, 500  # with clusters pulled together, then without
 LEAST = 10
 """A map needs so many embeddings."""
 
+FEW, MANY = 2_000, 10_000
+
 _EVERY = 10  # iterations between two reports of progress
 _BLOCK = 256  # points whose distances to all are held at once: 20 MB for 10,000
 
@@ -49,7 +51,7 @@ class Map:
             )
         if not len(embeddings):
             return np.empty((0, 2))
-        old = openTSNE.TSNEEmbedding(self.points, _affinities(self.embeddings), random_state=SEED, n_jobs=_cores())
+        old = _embedding(self.points, _affinities(self.embeddings), SEED)
         new = old.transform(embeddings, perplexity=min(5.0, _perplexity(len(self.points))))
         return np.array(new, np.float64)
 
@@ -62,8 +64,8 @@ def project(embeddings: Vectors, seed: int = SEED, progress: Progress = silent) 
     if len(embeddings) < LEAST:
         raise InputError(f"A map needs {LEAST} images at least; here are {len(embeddings)}.")
     affinities = _affinities(embeddings)
-    start = initialization.pca(embeddings.astype(np.float64), random_state=seed)
-    found = openTSNE.TSNEEmbedding(start, affinities, random_state=seed, n_jobs=_cores())
+    start = _start(embeddings, seed)
+    found = _embedding(start, affinities, seed)
     steps = EARLY + ITERATIONS
 
     for before, count, exaggeration in ((0, EARLY, 12.0), (EARLY, ITERATIONS, 1.0)):
@@ -134,7 +136,17 @@ class _Neighbours:
 def _affinities(embeddings: Vectors) -> affinity.PerplexityBasedNN:
     perplexity = _perplexity(len(embeddings))
     neighbours = _Neighbours(np.ascontiguousarray(embeddings, np.float32), int(3 * perplexity))
-    return affinity.PerplexityBasedNN(knn_index=neighbours, perplexity=perplexity, n_jobs=_cores())
+    return affinity.PerplexityBasedNN(knn_index=neighbours, perplexity=perplexity, n_jobs=_jobs(len(embeddings)))
+
+
+def _embedding(points: Points, affinities: affinity.PerplexityBasedNN, seed: int) -> openTSNE.TSNEEmbedding:
+    """Points (n, 2) that openTSNE can move. Few are moved by Barnes-Hut, whose time hangs on their number, many by FFT,
+    whose time hangs on how far they spread.
+    """
+    gradient = "bh" if len(points) < MANY else "fft"
+    return openTSNE.TSNEEmbedding(
+        points, affinities, random_state=seed, n_jobs=_jobs(len(points)), negative_gradient_method=gradient
+    )
 
 
 def _perplexity(n: int) -> float:
@@ -142,5 +154,16 @@ def _perplexity(n: int) -> float:
     return min(PERPLEXITY, (n - 1) / 3)
 
 
-def _cores() -> int:
+def _start(embeddings: Vectors, seed: int) -> Points:
+    """The first two principal components, small; noise where all embeddings are the same and have none."""
+    if not np.ptp(embeddings, axis=0).any():
+        return np.random.default_rng(seed).normal(scale=1e-4, size=(len(embeddings), 2))
+    start: Points = initialization.pca(embeddings.astype(np.float64), random_state=seed)
+    return start
+
+
+def _jobs(n: int) -> int:
+    """Threads for n points. Few are done sooner than threads have met, on a busy machine by far."""
+    if n < FEW:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

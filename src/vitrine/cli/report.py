@@ -42,10 +42,10 @@ def report(
     from vitrine import report as reports
 
     words, options = messages.load(lang), reports.Options(data, data_dir, seed, not no_map)
-    if len(folders) == 1:
-        made = (reports.one(folders[0], out or folders[0] / "report", words, output.stage, options),)
-    else:
+    if len(folders) > 1:
         made = reports.several(folders, out or Path("report"), words, output.stage, options)
+    else:
+        made = [reports.one(folders[0], out or folders[0] / "report", words, output.stage, options)]
     for done in made:
         for note in done.notes:
             output.say(note if len(made) == 1 else f"{done.run.folder}: {note}")

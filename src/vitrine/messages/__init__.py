@@ -33,19 +33,19 @@ class Words:
         return self.texts[key].format_map(values or {})
 
     def count(self, n: int, noun: str) -> str:
-        """A number with its noun.
+        r"""A number with its noun.
 
-        >>> [load("en").count(n, "image") for n in (1, 10_000)] == ["1\\u00a0image", "10,000\\u00a0images"]
+        >>> [load("en").count(n, "image") for n in (1, 10_000)] == ["1\u00a0image", "10,000\u00a0images"]
         True
-        >>> [load("uk").count(n, "epoch").split("\\u00a0")[1] for n in (1, 2, 5, 11, 12, 21, 24, 111)]
+        >>> [load("uk").count(n, "epoch").split("\u00a0")[1] for n in (1, 2, 5, 11, 12, 21, 24, 111)]
         ['епоха', 'епохи', 'епох', 'епох', 'епох', 'епоха', 'епохи', 'епох']
         """
         return f"{self.whole(n)}{NO_BREAK}{self.counted[noun][_form(self.language, n)]}"
 
     def whole(self, n: int) -> str:
-        """A whole number: 10,000 in English, 10 000 (narrow space) in the others; four digits stay together there.
+        r"""A whole number: 10,000 in English, 10 000 (narrow space) in the others; four digits stay together there.
 
-        >>> load("en").whole(1234), load("ru").whole(1234), load("uk").whole(12345) == "12\\u202f345"
+        >>> load("en").whole(1234), load("ru").whole(1234), load("uk").whole(12345) == "12\u202f345"
         ('1,234', '1234', True)
         """
         text = f"{n:,}"
@@ -64,28 +64,18 @@ class Words:
         text = f"{value:.{decimals}f}".replace("-", "−")
         return text if self.language == "en" else text.replace(".", ",")
 
-    def axis(self, value: float) -> str:
-        """A number at the tick of an axis, without noughts at its end.
-
-        >>> load("uk").axis(0.25), load("en").axis(2000.0)
-        ('0,25', '2,000')
-        """
-        if float(value).is_integer():
-            return self.whole(int(value))
-        return self.number(value, 6).rstrip("0")
-
     def percent(self, share: float, decimals: int = 1) -> str:
-        """A share of one.
+        r"""A share of one.
 
-        >>> load("ru").percent(0.9732) == "97,3\\u00a0%"
+        >>> load("ru").percent(0.9732) == "97,3\u00a0%"
         True
         """
         return f"{self.number(100 * share, decimals)}{NO_BREAK}%"
 
     def probability(self, value: float) -> str:
-        """A probability for people, who should not read that anything is certain.
+        r"""A probability for people, who should not read that anything is certain.
 
-        >>> [load("en").probability(p).replace("\\u00a0", " ") for p in (0.9732, 0.99997, 0.0)]
+        >>> [load("en").probability(p).replace("\u00a0", " ") for p in (0.9732, 0.99997, 0.0)]
         ['97.3 %', '> 99.9 %', '< 0.1 %']
         """
         if value > 0.999:
@@ -97,9 +87,9 @@ class Words:
         return f"{self.number(mean, decimals)}{NO_BREAK}±{NO_BREAK}{self.number(sd, decimals)}"
 
     def duration(self, seconds: float) -> str:
-        """Hours, minutes and seconds, the two largest that there are.
+        r"""Hours, minutes and seconds, the two largest that there are.
 
-        >>> [load("en").duration(s).replace("\\u00a0", " ") for s in (0.25, 59.6, 100, 3725)]
+        >>> [load("en").duration(s).replace("\u00a0", " ") for s in (0.25, 59.6, 100, 3725)]
         ['0.3 s', '1 min 0 s', '1 min 40 s', '1 h 2 min']
         """
         units = [self.texts[f"unit.{unit}"] for unit in ("hour", "minute", "second")]

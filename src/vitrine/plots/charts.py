@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
 from vitrine import storage
 from vitrine.messages import Words
@@ -82,17 +82,18 @@ def _curve(axes: Axes, run: Curves, part: str, number: int, named: bool, words: 
 def confusion(matrix: Counts, names: Sequence[str], path: Path, words: Words, title: str) -> None:
     """Row: true class, column: answer (classes, classes); the shade is the share of the row. Raises StorageError."""
     classes = len(names)
-    figure = _figure(min(8.3, max(3.6, 2.2 + 0.56 * classes)), title)
+    size = 0.54 * classes
+    figure = _figure(min(7.4, 2.3 + size), title, min(WIDE, max(6.2, 3.2 + size)))
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=FuncFormatter(lambda share, _: words.percent(share, 0)))
     bar.set_label(words.text("plot.row_share"), fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL)
-    size = SMALL if classes <= NUMBERED else max(4.0, 225 / classes)
-    short = [shortened(name, 1.3, size) for name in names]
-    axes.set_xticks(range(classes), short, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
-    axes.set_yticks(range(classes), short, fontsize=size)
+    letters = SMALL if classes <= NUMBERED else max(4.0, 225 / classes)
+    short = [shortened(name, 1.3, letters) for name in names]
+    axes.set_xticks(range(classes), short, rotation=45, ha="right", rotation_mode="anchor", fontsize=letters)
+    axes.set_yticks(range(classes), short, fontsize=letters)
     axes.set_xlabel(words.text("plot.answer"), fontsize=TEXT)
     axes.set_ylabel(words.text("plot.truth"), fontsize=TEXT)
     _no_formulas(axes)
@@ -115,8 +116,8 @@ def per_class(
     places = np.arange(len(names))
     for number, (label, values) in enumerate(measures):
         offset = (number - (len(measures) - 1) / 2) * 0.22
-        style = {"marker": MARKERS[number], "color": COLOURS[number]}
-        axes.scatter(values, places + offset, s=34, label=label, zorder=3, **style)
+        mark, colour = MARKERS[number], COLOURS[number]
+        axes.scatter(values, places + offset, s=34, label=label, zorder=3, marker=mark, color=colour)
     lowest = min((float(np.nanmin(values)) for _, values in measures if np.isfinite(values).any()), default=0.0)
     axes.set_xlim(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.005)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -141,7 +142,7 @@ def distances(same: Floats, different: Floats, path: Path, words: Words, title: 
         weights = np.full(len(values), 100 / max(1, len(values)))
         label = words.text(f"plot.{key}_pairs", {"pairs": words.count(len(values), "pair")})
         axes.hist(
-            values, edges, weights=weights, histtype="stepfilled", facecolor=f"{colour}40", edgecolor=colour,
+            values, edges.tolist(), weights=weights, histtype="stepfilled", facecolor=f"{colour}40", edgecolor=colour,
             linewidth=1.5, hatch=hatch, hatch_linewidth=0.4, label=label,
         )  # fmt: skip
     _style(axes, words, words.text("plot.distance"), words.text("plot.pair_share"))
@@ -165,8 +166,21 @@ def reliability(confidence: Floats, accuracy: Floats, path: Path, words: Words, 
     _save(figure, path)
 
 
+class _Numbers(ScalarFormatter):
+    """The numbers of an axis, all with as many decimals, as the language writes them."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(useOffset=False)
+        self._words = words
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        text = super().__call__(value, pos)
+        return text.replace(".", ",") if self._words.language != "en" else text
+
+
 def _figure(height: float, title: str, width: float = WIDE) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.set_layout_engine("constrained", h_pad=0.09, w_pad=0.09)
     line = shortened(title, width - 0.3, 11, bold=True)
     figure.suptitle(line, x=0.16 / width, ha="left", fontsize=11, fontweight="bold", color=PLAIN, parse_math=False)
     return figure
@@ -178,7 +192,7 @@ def _style(axes: Axes, words: Words, across: str, up: str) -> None:
     axes.set_ylabel(up, fontsize=TEXT)
     axes.tick_params(labelsize=SMALL)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: words.axis(round(value, 6))))
+        axis.set_major_formatter(_Numbers(words))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.set_axisbelow(True)

@@ -24,14 +24,17 @@ def scatter(points: Points, labels: Labels, names: Sequence[str], path: Path, ti
     """Points (n, 2) with their classes (n,), a colour and a mark for each, and a legend. Raises StorageError."""
     columns = -(-len(names) // ROWS)
     beside, square, head = 1.75 * columns, WIDE - 1.75, 0.5  # inches
-    figure = _figure(square + beside, square + head, title)
-    width, height = square + beside, square + head
-    axes = figure.add_axes((0.1 / width, 0.1 / height, (square - 0.2) / width, (square - 0.1) / height))
-    size = 7 if len(points) > 3000 else 16
+    tall = square * _flatness(points)
+    width, height = square + beside, max(tall, 0.19 * min(ROWS, len(names))) + head
+    figure = _figure(width, height, title)
+    axes = figure.add_axes(
+        (0.1 / width, (height - head - tall + 0.1) / height, (square - 0.2) / width, (tall - 0.1) / height)
+    )
+    size = next((size for least, size in ((3000, 7), (500, 16)) if len(points) > least), 30)
     for label in range(len(names)):
         chosen = points[labels == label]
-        style = {"color": COLOURS[label % len(COLOURS)], "marker": _marker(label)}
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=size, alpha=0.75, linewidths=0, rasterized=True, **style)
+        colour, mark = COLOURS[label % len(COLOURS)], _marker(label)
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=size, alpha=0.75, linewidths=0, color=colour, marker=mark)
     _frame(axes)
     handles = [
         Line2D([], [], linestyle="", markersize=7, color=COLOURS[label % len(COLOURS)], marker=_marker(label))
@@ -51,19 +54,25 @@ def by_class(points: Points, labels: Labels, names: Sequence[str], path: Path, t
     StorageError.
     """
     side, gap, head, columns = 1.52, 0.32, 0.5, 5  # inches
-    rows = -(-len(names) // columns)
-    width, height = WIDE, rows * (side + gap) + head
+    rows, tall = -(-len(names) // columns), side * _flatness(points)
+    width, height = WIDE, rows * (tall + gap) + head
     figure = _figure(width, height, title)
     for label, name in enumerate(names):
         left = 0.16 + label % columns * (side + 0.1)
-        bottom = height - head - (label // columns + 1) * (side + gap) + gap
-        axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
-        axes.scatter(points[:, 0], points[:, 1], s=1, color="#d9d9d9", linewidths=0, rasterized=True)
+        bottom = height - head - (label // columns + 1) * (tall + gap) + gap
+        axes = figure.add_axes((left / width, bottom / height, side / width, tall / height))
+        axes.scatter(points[:, 0], points[:, 1], s=1 if len(points) > 500 else 5, color="#d9d9d9", linewidths=0)
         chosen = points[labels == label]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=2, color=COLOURS[0], linewidths=0, rasterized=True)
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=2 if len(points) > 500 else 8, color=COLOURS[0], linewidths=0)
         _frame(axes)
         axes.set_xlabel(shortened(name, side, SMALL), fontsize=SMALL, color=PLAIN, labelpad=3, parse_math=False)
     _save(figure, path)
+
+
+def _flatness(points: Points) -> float:
+    """Height by width that a map is drawn with, 0.5 to 1."""
+    across, up = np.ptp(points, axis=0)
+    return float(np.clip(up / max(across, 1e-9), 0.5, 1))
 
 
 def _marker(label: int) -> str:

@@ -34,8 +34,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Answered:
-    """An image with what a model says of it. image: (h, w, 1 or 3) uint8; title: the answer and the truth; names,
-    probabilities: of the classes shown; answer, truth: which of them these are, None for one that is not shown.
+    """An image with what a model says of it. image: (h, w, 1 or 3) uint8; title: the answer, and on a second line the
+    truth; names, probabilities: of the classes shown; answer, truth: which of them these are, None for one that is not
+    shown.
     """
 
     image: Pixels
@@ -76,7 +77,7 @@ def pair(left: Tile, right: Tile, path: Path, title: str) -> None:
 
 def answers(items: Sequence[Answered], path: Path, words: Words, title: str) -> None:
     """Items in two columns, each beside the bars of its probabilities. Raises StorageError."""
-    wide, row_gap, head, side, names = 4.2, 0.55, 0.5, 1.15, 1.25  # inches
+    wide, row_gap, head, side, names = 4.2, 0.75, 0.5, 1.15, 1.25  # inches
     bars = max((len(item.names) for item in items), default=0)
     tall = max(side, 0.19 * bars) + row_gap
     rows = -(-len(items) // 2)
@@ -85,13 +86,13 @@ def answers(items: Sequence[Answered], path: Path, words: Words, title: str) -> 
     for index, item in enumerate(items):
         left, top = 0.16 + index % 2 * wide, height - head - index // 2 * tall
         colour = RIGHT if item.answer == item.truth else WRONG
-        place = (left / width, (top - 0.16) / height)
-        line = shortened(item.title, wide - 0.35, 9)
-        figure.text(*place, line, fontsize=9, color=colour, fontweight="bold", va="center", parse_math=False)
-        _tile(figure.add_axes((left / width, (top - 0.3 - side) / height, side / width, side / height)), item.image)
+        lines = "\n".join(shortened(line, wide - 0.35, 9, bold=True) for line in item.title.split("\n"))
+        place = (left / width, (top - 0.42) / height)
+        figure.text(*place, lines, fontsize=9, color=colour, fontweight="bold", va="bottom", parse_math=False)
+        _tile(figure.add_axes((left / width, (top - 0.5 - side) / height, side / width, side / height)), item.image)
         across, deep = wide - side - names - 1.0, 0.19 * len(item.names)
         axes = figure.add_axes(
-            ((left + side + names + 0.15) / width, (top - 0.3 - deep) / height, across / width, deep / height)
+            ((left + side + names + 0.15) / width, (top - 0.5 - deep) / height, across / width, deep / height)
         )
         _bars(axes, item, words, names)
     _title(figure, title)
@@ -147,7 +148,7 @@ def _draw(
             bottom = height - head - (r + 1) * (side + gap) + gap
             axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
             _tile(axes, tile.image)
-            caption = "\n".join(shortened(line, side + 0.06) for line in tile.caption.split("\n"))
+            caption = "\n".join(shortened(line, side) for line in tile.caption.split("\n"))
             axes.set_xlabel(caption, fontsize=CAPTION, color=tile.colour, labelpad=3, parse_math=False)
     _title(figure, title)
     with storage.writing(path) as part, any_script():
@@ -187,7 +188,8 @@ def shortened(line: str, inches: float, size: float = CAPTION, bold: bool = Fals
     """A line of text that is at most so wide: what does not fit is taken out of its middle."""
     line = shown(line)
     weight = "bold" if bold else "normal"
-    drawn = Figure(dpi=DPI).text(0, 0, line, fontsize=size, fontweight=weight, parse_math=False)
+    paper = Figure((0.5, 0.5), dpi=DPI)  # small: one is made at each measuring
+    drawn = paper.text(0, 0, line, fontsize=size, fontweight=weight, parse_math=False)
 
     def without(gone: int) -> str:
         kept = len(line) - gone

@@ -93,8 +93,8 @@ def one(folder: Path, out: Path, words: Words, stage: Stage, options: Options) -
     The page and its pictures are put there when all are done; pictures of an older report go. Raises InputError where
     there is no run, StorageError.
     """
-    _check_place(out)
     run = runs.read(folder, words)
+    _check_place(out)
     notes, images, found = _look(run, words, stage, options)
     drawn, trust = _map(found, words, stage, options, notes)
     with _all_or_nothing(out) as place, stage(f"Draw {out / PAGE}"):
@@ -105,27 +105,23 @@ def one(folder: Path, out: Path, words: Words, stage: Stage, options: Options) -
     return Reported(run, found, trust, tuple(notes), _unreadable(images), out / PAGE, _pictures(parts, out))
 
 
-def several(
-    folders: Sequence[Path], out: Path, words: Words, stage: Stage, options: Options
-) -> tuple[Reported, ...]:  # fmt: skip
+def several(folders: Sequence[Path], out: Path, words: Words, stage: Stage, options: Options) -> list[Reported]:
     """The report on runs side by side. Raises InputError where one of them is no run, StorageError."""
-    _check_place(out)
     read = [runs.read(folder, words) for folder in folders]
+    _check_place(out)
     looked = [_look(run, words, stage, options) for run in read]
     rows = [Row(run, found, tuple(notes)) for run, (notes, _, found) in zip(read, looked, strict=True)]
     with _all_or_nothing(out) as place, stage(f"Draw {out / PAGE}"):
         parts, said = comparison.sections(rows, words, place)
         title = words.text("page.comparison", {"runs": words.count(len(rows), "run")})
         (place / PAGE).write_text(page.render(title, said, parts, words), encoding="utf-8")
-    return tuple(
+    return [
         Reported(row.run, row.measured, None, row.notes, _unreadable(images), out / PAGE, _pictures(parts, out))
         for row, (_, images, _) in zip(rows, looked, strict=True)
-    )
+    ]
 
 
-def _look(
-    run: Run, words: Words, stage: Stage, options: Options
-) -> tuple[list[str], Images | None, Measured | None]:  # fmt: skip
+def _look(run: Run, words: Words, stage: Stage, options: Options) -> tuple[list[str], Images | None, Measured | None]:
     """A run's data and its model measured on them, with all notes."""
     notes = list(run.notes)
     with stage(f"Load the data of {run.folder}") as progress:

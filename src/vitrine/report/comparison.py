@@ -66,7 +66,7 @@ def _figures(rows: Sequence[Row], names: Sequence[str], words: Words) -> Section
     seconds = [row.run.seconds for row in rows]
     lines.append(
         [words.text("figure.time"), *(words.duration(each) if np.isfinite(each) else unknown for each in seconds)]
-    )  # fmt: skip
+    )
     table = Table([words.text("figure.figure"), *names], lines)
     return Section("figures", words.text("section.figures"), tables=[table])
 

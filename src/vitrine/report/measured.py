@@ -60,7 +60,8 @@ class Measured:
     @property
     def answers(self) -> npt.NDArray[np.int64]:
         """(n,): the class of each image, as the model has it."""
-        return self.probabilities.argmax(axis=1)
+        found: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return found
 
     def wrong(self) -> npt.NDArray[np.intp]:
         """The places of the wrong answers, surest first, equally sure ones by place."""

@@ -13,7 +13,6 @@ import jinja2
 import vitrine
 from vitrine.messages import Words
 
-
 MARK = '<meta name="generator" content="vitrine">'
 """What tells a report from somebody else's page."""
 

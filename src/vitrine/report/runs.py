@@ -112,9 +112,7 @@ def read(folder: Path, words: Words) -> Run:
         notes.append(words.text("note.no_layers"))
     if not facts.get("machine"):
         notes.append(words.text("note.no_machine"))
-    return Run(
-        folder, recipe, data, table(facts, "machine"), tuple(history), layers, outputs, encoder, tuple(notes)
-    )  # fmt: skip
+    return Run(folder, recipe, data, table(facts, "machine"), tuple(history), layers, outputs, encoder, tuple(notes))
 
 
 def images(
@@ -153,9 +151,7 @@ def images(
         return None
     known_rule: Rule = "last" if rule == "last" else "random"
     whole = loaded.splits.train
-    learnt, held = hold_out(
-        whole, share, known_rule, run.seed, limit if isinstance(limit, int) else 0, left_out
-    )  # fmt: skip
+    learnt, held = hold_out(whole, share, known_rule, run.seed, limit if isinstance(limit, int) else 0, left_out)
     return Images(Splits(learnt, held), "validation", loaded.unreadable)
 
 
@@ -239,7 +235,7 @@ def _layers(facts: Mapping[str, Any], encoder: Encoder | None) -> tuple[tuple[La
         written = tuple(
             Layer(
                 str(line["name"]), str(line["kind"]), " × ".join(map(str, line["shape"] or ())), int(line["parameters"])
-            )  # fmt: skip
+            )
             for line in facts["layers"]
         )
         if written:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vitrine import plots
+from vitrine import plots, projection
 from vitrine.datasets import UNLABELLED, Dataset
 from vitrine.encoder import Encoder
 from vitrine.messages import Words
@@ -284,7 +284,7 @@ def neighbours(make: Maker, measured: Measured) -> Section:
     values = {"asked": make.part(measured), "gallery": words.text("part.train")}
     return Section(
         "neighbours", words.text("section.neighbours"), [words.text("say.neighbours", values)], pictures=pictures
-    )  # fmt: skip
+    )
 
 
 def _row(make: Maker, measured: Measured, place: int) -> tuple[Tile, list[Tile]]:
@@ -307,7 +307,7 @@ def mapped(make: Maker, measured: Measured, drawn: Map, trust: float) -> Section
     values = {
         "images": words.count(len(labels), "image"),
         "part": make.part(measured),
-        "seed": str(make.words.whole(101)),
+        "seed": str(projection.SEED),
     }
     said = words.text("say.map", values)
     below = words.text("say.trust", {"value": words.number(trust, 4)})
