@@ -70,6 +70,7 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     trained = ["train", "report-b-mlp", "--data.name", "drawn", "--epochs", 1]
     assert keys(*trained, "--out", "a", line=0) == promised("`train` (one line an epoch)")
     assert keys(*trained, "--out", "b") == promised("`train` (last line)")
+    assert keys("report", "b", "--no-map", "--out", "page") == promised("`report` (one line a run)")
     pair = ["compare", picture, picture, "--model", "b/model.onnx"]
     assert keys(*pair) == promised("`compare`")
     assert list(json.loads(cli(*pair, "--json")[1])["b"]) == promised("`compare`, each of `a` and `b`")

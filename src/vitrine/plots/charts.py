@@ -154,8 +154,9 @@ def distances(same: Floats, different: Floats, path: Path, words: Words, title: 
 
 def reliability(confidence: Floats, accuracy: Floats, path: Path, words: Words, title: str) -> None:
     """Mean probability of the answer, and share of right answers, of each bin (bins,). Raises StorageError."""
-    figure = _figure(5.0, title, 5.4)
+    figure = _figure(5.0, title, 7.0)
     axes = figure.subplots()
+    axes.set_anchor("W")
     axes.plot([0, 1], [0, 1], "--", color="#7f7f7f", linewidth=1.1, label=words.text("plot.perfect"))
     axes.vlines(confidence, confidence, accuracy, color=WRONG, linewidth=2, label=words.text("plot.gap"))
     axes.plot(confidence, accuracy, "o-", color=RIGHT, markersize=5, linewidth=1.2, label=words.text("plot.bins"))

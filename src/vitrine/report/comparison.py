@@ -114,7 +114,7 @@ def _classes(rows: Sequence[Row], names: Sequence[str], words: Words) -> Section
             lines.setdefault(label, ["–"] * len(shown))[place] = words.number(float(value), 4)
     head = [words.text("table.class"), *(f"{words.text('table.f1')}: {name}" for name, _, _ in shown)]
     table = Table(head, [[label, *cells] for label, cells in lines.items()])
-    return Section("classes", words.text("section.classes"), tables=[table])
+    return Section("classes", words.text("section.f1"), tables=[table])
 
 
 def _runs(rows: Sequence[Row], names: Sequence[str], words: Words) -> Section:

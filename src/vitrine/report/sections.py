@@ -280,7 +280,7 @@ def neighbours(make: Maker, measured: Measured) -> Section:
         share = words.percent(len(places) / len(right), 2)
         said = words.text(f"say.neighbours_{kind}", {"share": share})
         plots.neighbours([_row(make, measured, place) for place in make.random(places, QUERIES)], path, said)
-        pictures.append((said, picture(path, said)))
+        pictures.append(("", picture(path, said)))  # it says so itself
     values = {"asked": make.part(measured), "gallery": words.text("part.train")}
     return Section(
         "neighbours", words.text("section.neighbours"), [words.text("say.neighbours", values)], pictures=pictures
