@@ -70,7 +70,12 @@ def test_charts_take_any_name_and_keep_it_within(tmp_path: Path, language: str) 
     plots.per_class([("precision", nans), ("recall", nans)], NAMES, path, words, title)
     clean_edges(path)
     plots.answers(
-        [Answered(matrix[..., None].astype(np.uint8), f"✗ {'W' * 90}\n{'W' * 90}", NAMES, nans * 0, 2, None)] * 3,
+        [
+            Answered(
+                matrix[..., None].astype(np.uint8), f"✗ {'W' * 90}\n{'W' * 90}", NAMES, [0.0, 0.5, 1.0, 0.0], 2, None
+            )
+        ]
+        * 3,
         path,
         words,
         title,

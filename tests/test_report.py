@@ -119,6 +119,7 @@ def test_of_a_folder_the_validation_part_is_measured(cli: Cli, drawn: Splits, tm
     assert facts["ece"] == pytest.approx(card.metrics["validation_ece"], abs=1e-6)
     words = text_of(tmp_path / "run" / "report" / "index.html")
     assert "валідаційна частина" in words
+    assert "підібрано на цих самих зображеннях" in words
     assert f"{facts['accuracy']:.4f}".replace(".", ",") in words
     # another picture: these are no longer the images that it was trained on
     shutil.copy(next((tmp_path / "shop" / "Bag").iterdir()), tmp_path / "shop" / "Bag" / "new.png")
@@ -260,7 +261,8 @@ def test_a_model_without_a_table_of_similarities(drawn: Splits, encoder: Encoder
     found = report.measured.measure(mute, report.runs.Images(drawn, "test", []), messages.load("en"), notes)
     assert found is not None
     assert found.pairs is not None
-    assert found.pairs.probabilities is found.pairs.found is None
+    assert found.pairs.probabilities is None
+    assert found.pairs.found is None
     assert np.mean(found.pairs.distances[found.pairs.same]) < np.mean(found.pairs.distances[~found.pairs.same])
     assert ["no table of similarities" in note for note in notes] == [True]
 

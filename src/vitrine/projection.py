@@ -52,7 +52,7 @@ class Map:
         if not len(embeddings):
             return np.empty((0, 2))
         old = _embedding(self.points, _affinities(self.embeddings), SEED)
-        new = old.transform(embeddings, perplexity=min(5.0, _perplexity(len(self.points))))
+        new = old.transform(embeddings, perplexity=min(5.0, perplexity(len(self.points))))
         return np.array(new, np.float64)
 
 
@@ -134,9 +134,9 @@ class _Neighbours:
 
 
 def _affinities(embeddings: Vectors) -> affinity.PerplexityBasedNN:
-    perplexity = _perplexity(len(embeddings))
-    neighbours = _Neighbours(np.ascontiguousarray(embeddings, np.float32), int(3 * perplexity))
-    return affinity.PerplexityBasedNN(knn_index=neighbours, perplexity=perplexity, n_jobs=_jobs(len(embeddings)))
+    neighbourhood = perplexity(len(embeddings))
+    neighbours = _Neighbours(np.ascontiguousarray(embeddings, np.float32), int(3 * neighbourhood))
+    return affinity.PerplexityBasedNN(knn_index=neighbours, perplexity=neighbourhood, n_jobs=_jobs(len(embeddings)))
 
 
 def _embedding(points: Points, affinities: affinity.PerplexityBasedNN, seed: int) -> openTSNE.TSNEEmbedding:
@@ -149,7 +149,7 @@ def _embedding(points: Points, affinities: affinity.PerplexityBasedNN, seed: int
     )
 
 
-def _perplexity(n: int) -> float:
+def perplexity(n: int) -> float:
     """30, or a third of the others where there are fewer than 91."""
     return min(PERPLEXITY, (n - 1) / 3)
 

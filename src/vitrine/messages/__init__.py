@@ -89,12 +89,12 @@ class Words:
     def duration(self, seconds: float) -> str:
         r"""Hours, minutes and seconds, the two largest that there are.
 
-        >>> [load("en").duration(s).replace("\u00a0", " ") for s in (0.25, 59.6, 100, 3725)]
-        ['0.3 s', '1 min 0 s', '1 min 40 s', '1 h 2 min']
+        >>> [load("en").duration(s).replace("\u00a0", " ") for s in (0.26, 59.6, 100, 3725)]
+        ['0.26 s', '1 min 0 s', '1 min 40 s', '1 h 2 min']
         """
         units = [self.texts[f"unit.{unit}"] for unit in ("hour", "minute", "second")]
         if seconds < 10:
-            return f"{self.number(seconds, 1)}{NO_BREAK}{units[2]}"
+            return f"{self.number(seconds, 1 if seconds >= 1 else 2)}{NO_BREAK}{units[2]}"
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         parts = [(hours, units[0]), (minutes, units[1]), (rest, units[2])]

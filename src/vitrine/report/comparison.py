@@ -161,7 +161,7 @@ def _without_seed(row: Row) -> str:
 def _measured_on(row: Row, words: Words) -> str:
     if row.measured is None:
         return "–"
-    part = words.text(f"part.{row.measured.kind}").split(",")[0]
+    part = words.text(f"part.{row.measured.kind}")
     return f"{part}, {words.count(len(row.measured.asked), 'image')}"
 
 

@@ -81,7 +81,8 @@ def measure(
     if known != names or encoder.card.image.shape != asked.images.shape[1:]:
         notes.append(words.text("note.other_classes", {"known": words.count(known, "class")}))
         return None
-    total = len(asked) + len(gallery)
+    before = len(asked) + len(gallery)
+    total = before + len(asked)  # to embed both, and to search with each
     outputs = encoder.run(asked.images, lambda done, _: progress(done, total))
     searched = encoder.run(gallery.images, lambda done, _: progress(len(asked) + done, total)).embeddings
     probabilities = metrics.softmax(outputs.logits, encoder.card.temperature)
@@ -100,7 +101,9 @@ def measure(
         bins=metrics.calibration_bins(probabilities, asked.labels),
         nearest=nearest,
         scores=scores,
-        retrieval=_retrieval(outputs, asked, searched, gallery, words, notes),
+        retrieval=_retrieval(
+            outputs, asked, searched, gallery, words, notes, lambda done, _: progress(before + done, total)
+        ),
         pairs=_pairs(encoder, outputs, asked, words, notes),
     )
 
@@ -112,9 +115,10 @@ def _retrieval(
     gallery: Dataset,
     words: Words,
     notes: list[str],
+    progress: Progress,
 ) -> Retrieval | None:
     try:
-        return evaluation.retrieval(outputs.embeddings, asked.labels, searched, gallery.labels)
+        return evaluation.retrieval(outputs.embeddings, asked.labels, searched, gallery.labels, progress=progress)
     except InputError:
         notes.append(words.text("note.no_retrieval"))
         return None

@@ -42,8 +42,7 @@ class Maker:
     def titled(self, key: str, measured: Measured) -> str:
         """A section's title with the split that its figures are from, for a picture that stands alone."""
         images = self.words.count(len(measured.asked), "image")
-        part = self.words.text(f"part.{measured.kind}").split(",")[0]
-        return f"{self.words.text(key)}: {part}, {images}"
+        return f"{self.words.text(key)}: {self.part(measured)}, {images}"
 
     def names(self, dataset: Dataset) -> Sequence[str]:
         """Of the classes, in the report's language where they are known in it."""
@@ -85,6 +84,8 @@ def figures(make: Maker, measured: Measured | None, trust: float | None) -> Sect
         values = {"part": make.part(measured), "images": words.count(len(measured.asked), "image")}
         searched = {"part": words.text("part.train"), "images": words.count(len(measured.gallery), "image")}
         said = [words.text("say.measured", values), words.text("say.searched", searched)]
+        if measured.kind == "validation":
+            said.append(words.text("say.fitted"))
     return Section(
         "figures",
         words.text("section.figures"),
@@ -308,6 +309,7 @@ def mapped(make: Maker, measured: Measured, drawn: Map, trust: float) -> Section
         "images": words.count(len(labels), "image"),
         "part": make.part(measured),
         "seed": str(projection.SEED),
+        "perplexity": words.whole(round(projection.perplexity(len(labels)))),
     }
     said = words.text("say.map", values)
     below = words.text("say.trust", {"value": words.number(trust, 4)})
