@@ -73,6 +73,7 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     searched = (*trained, "--tune", 1, "--tune-epochs", 1, "--out")
     assert keys(*searched, "c", line=0) == promised("`train --tune` (one line a trial)")
     assert keys(*searched, "d") == promised("`train --tune` (last line)")
+    assert keys("report", "b", "--no-map", "--out", "page") == promised("`report` (one line a run)")
     pair = ["compare", picture, picture, "--model", "b/model.onnx"]
     assert keys(*pair) == promised("`compare`")
     assert list(json.loads(cli(*pair, "--json")[1])["b"]) == promised("`compare`, each of `a` and `b`")

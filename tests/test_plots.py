@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitrine import images, plots
+from vitrine import images, messages, plots
 from vitrine.datasets import Splits
 from vitrine.errors import StorageError
-from vitrine.plots import Tile
+from vitrine.plots import Answered, Curves, Tile
+from vitrine.plots.charts import COLOURS
+from vitrine.plots.maps import _marker
 
 
 def test_a_grid_shows_its_tiles(drawn: Splits, tmp_path: Path) -> None:
@@ -44,3 +46,65 @@ def test_a_place_that_cannot_be_written(drawn: Splits, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
         plots.grid([Tile(drawn.test.images[0], "")], tmp_path / "file" / "a.png", 1)
+
+
+NAMES = ["Футболка/топ", "$x^2$ \udcff", "W" * 60, "长い名前" * 20]
+
+
+def clean_edges(path: Path) -> None:
+    """Nothing is cut off at the picture's edges, and there is something in it."""
+    ink = images.read(path).min(axis=2) < 128  # (h, w)
+    edges = [ink[0].any(), ink[-1].any(), ink[:, 0].any(), ink[:, -1].any()]
+    assert edges == [False] * 4
+    assert ink.any()
+    assert ink.shape[1] <= 1100
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_charts_take_any_name_and_keep_it_within(tmp_path: Path, language: str) -> None:
+    words, path, title = messages.load(language), tmp_path / "chart.png", "Заголовок " * 20
+    matrix = np.array([[9000, 1, 0, 3], [0, 0, 0, 0], [0, 12345, 7, 1], [2, 0, 0, 800]])
+    plots.confusion(matrix, NAMES, path, words, title)
+    clean_edges(path)
+    nans = np.array([np.nan, 0.5, 1.0, 0.0])
+    plots.per_class([("precision", nans), ("recall", nans)], NAMES, path, words, title)
+    clean_edges(path)
+    plots.answers(
+        [
+            Answered(
+                matrix[..., None].astype(np.uint8), f"✗ {'W' * 90}\n{'W' * 90}", NAMES, [0.0, 0.5, 1.0, 0.0], 2, None
+            )
+        ]
+        * 3,
+        path,
+        words,
+        title,
+    )
+    clean_edges(path)
+    plots.distances(np.array([0.1, 0.2]), np.array([]), path, words, title)
+    clean_edges(path)
+    plots.reliability(np.array([0.3, 1.0]), np.array([0.0, 1.0]), path, words, title)
+    clean_edges(path)
+
+
+def test_curves_of_one_epoch_and_of_many_runs(tmp_path: Path) -> None:
+    words, path = messages.load("uk"), tmp_path / "curves.png"
+    nan, one = np.array([np.nan]), np.array([0.5])
+    plots.curves([Curves("a", np.array([1]), one, nan, one, nan)], path, words, "")
+    clean_edges(path)
+    runs = [Curves(f"{'runs/' * 20}{n}", np.arange(40), *[np.linspace(n, 0, 40)] * 4) for n in range(12)]
+    plots.curves(runs, path, words, "")
+    clean_edges(path)
+
+
+def test_a_map_shows_every_class_in_a_colour_of_its_own(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(600, 2)) * (3, 1)
+    labels = np.arange(600) % 30
+    names = [f"{'long name ' * 5}{n}" for n in range(30)]
+    plots.scatter(points, labels, names, tmp_path / "map.png", "Карта")
+    plots.by_class(points, labels, names, tmp_path / "classes.png", "Карта")
+    clean_edges(tmp_path / "classes.png")
+    pixels = images.read(tmp_path / "map.png").reshape(-1, 3)
+    colours = {tuple(bytes.fromhex(colour[1:])) for colour in COLOURS}
+    assert colours <= {tuple(pixel) for pixel in np.unique(pixels, axis=0).tolist()}
+    assert len({(COLOURS[n % 10], _marker(n)) for n in range(100)}) == 100

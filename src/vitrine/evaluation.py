@@ -354,11 +354,17 @@ def nearest_neighbours(gallery: Vectors, queries: Vectors) -> npt.NDArray[np.int
     """(q,) int64: for each query (q, d) the place in the gallery (n, d) with the highest inner product; exact, in
     blocks.
     """
+    return nearest(gallery, queries, 1)[0][:, 0]
+
+
+def nearest(gallery: Vectors, queries: Vectors, k: int) -> tuple[Labels, Vectors]:
+    """For each query (q, d) the places in the gallery (n, d) with the k highest inner products, best first, and these
+    products: (q, k) int64 and float32; exact, in blocks.
+    """
     index = faiss.IndexFlatIP(gallery.shape[1])
     index.add(gallery)
-    return np.concatenate(
-        [index.search(block, 1)[1][:, 0] for block in np.array_split(queries, max(1, len(queries) // 1000))]
-    )
+    found = [index.search(block, k) for block in np.array_split(queries, max(1, len(queries) // 1000))]
+    return np.concatenate([places for _, places in found]), np.concatenate([products for products, _ in found])
 
 
 def unknown_classes(card: ModelCard, dataset: Dataset) -> list[str]:

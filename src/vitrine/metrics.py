@@ -1,5 +1,7 @@
 """Measures of classifiers and of searches: pure NumPy, each with its formula and an example that fits by hand."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,35 @@ def confusion_matrix(predicted: Labels, labels: Labels, classes: int) -> npt.NDA
         .reshape(classes, classes)
         .astype(np.int64)
     )
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Measures of each class, all (classes,) float64; nan where nothing was answered so, or is so."""
+
+    precision: npt.NDArray[np.float64]
+    recall: npt.NDArray[np.float64]
+    f1: npt.NDArray[np.float64]
+
+
+def per_class(confusion: npt.NDArray[np.int64]) -> PerClass:
+    """Of a `confusion_matrix` c: precision c_kk / sum_i c_ik, recall c_kk / sum_j c_kj, and F1 = 2 c_kk / (sum_i c_ik +
+    sum_j c_kj), their harmonic mean.
+
+    >>> found = per_class(np.array([[3, 1], [0, 2]]))
+    >>> found.precision.tolist() == [1.0, 2 / 3], found.recall.tolist() == [0.75, 1.0]
+    (True, True)
+    >>> found.f1.tolist() == [6 / 7, 4 / 5]
+    True
+    """
+    right = np.diagonal(confusion).astype(np.float64)
+    answered, true = confusion.sum(axis=0), confusion.sum(axis=1)
+
+    def share(part: npt.NDArray[np.float64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        shares: npt.NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+        return shares
+
+    return PerClass(share(right, answered), share(right, true), share(2 * right, answered + true))
 
 
 def precision_at_1(neighbour_labels: Labels, query_labels: Labels) -> float:
@@ -159,7 +190,34 @@ def expected_calibration_error(probabilities: Floats, labels: Labels, bins: int 
     >>> expected_calibration_error(np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1]), bins=1)
     0.0
     """
+    found = calibration_bins(probabilities, labels, bins)
+    shares = found.counts / max(1, int(found.counts.sum()))
+    return float(np.sum(shares * np.abs(found.accuracy - found.confidence))) if len(labels) else 0.0
+
+
+@dataclass(frozen=True)
+class CalibrationBins:
+    """Answers in order of their probability, in bins: mean probability, share of right ones, how many; all (bins,)."""
+
+    confidence: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+
+
+def calibration_bins(probabilities: Floats, labels: Labels, bins: int = 15) -> CalibrationBins:
+    """Of the top answers, in so many bins of equal mass, empty ones left out: what a reliability diagram shows.
+
+    probabilities (n, classes), labels (n,).
+
+    >>> found = calibration_bins(np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 1]), bins=2)
+    >>> found.confidence.tolist(), found.accuracy.tolist(), found.counts.tolist()
+    ([0.5, 0.75], [0.0, 1.0], [1, 1])
+    """
     top = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    parts = np.array_split(np.argsort(top, kind="stable"), bins)
-    return float(sum(len(part) / len(top) * abs(right[part].mean() - top[part].mean()) for part in parts if len(part)))
+    parts = [part for part in np.array_split(np.argsort(top, kind="stable"), bins) if len(part)]
+    return CalibrationBins(
+        confidence=np.array([top[part].mean() for part in parts], np.float64),
+        accuracy=np.array([right[part].mean() for part in parts], np.float64),
+        counts=np.array([len(part) for part in parts], np.int64),
+    )

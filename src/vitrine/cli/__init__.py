@@ -8,6 +8,7 @@ look.py      vitrine classify, vitrine search
 compare.py   vitrine compare
 evaluate.py  vitrine evaluate
 unseen.py    vitrine evaluate RECIPE --protocol unseen-classes
+report.py    vitrine report
 index.py     vitrine index add|list|info|remove
 model.py     vitrine model card
 demo.py      vitrine demo
@@ -21,7 +22,7 @@ from typing import Annotated
 import typer
 
 import vitrine
-from vitrine.cli import compare, data, demo, evaluate, index, look, model, train
+from vitrine.cli import compare, data, demo, evaluate, index, look, model, report, train
 from vitrine.errors import VitrineError
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("classify")(look.classify)
 app.command("search")(look.search)
 app.command("compare")(compare.compare)

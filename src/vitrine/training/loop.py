@@ -23,11 +23,12 @@ from torch import Tensor, nn
 import vitrine
 from vitrine import storage
 from vitrine.datasets import Dataset
+from vitrine.datasets.holdout import hold_out
 from vitrine.errors import DataError, InputError
 from vitrine.modelfile import ModelCard
 from vitrine.similarity import Similarity
 from vitrine.spec import ImageSpec
-from vitrine.training import checkpoints, losses, models, samplers
+from vitrine.training import checkpoints, losses, models, samplers, summary
 from vitrine.training.checkpoints import Checkpoint
 from vitrine.training.export import export
 from vitrine.training.recipe import DataTable, OptimiserTable, Recipe, ScheduleTable
@@ -115,21 +116,22 @@ def train(
     learnt = learn(recipe, dataset, run, resume=resume, until=until, device=device, watch=watch or Watch())
     network = learnt.state.averaged.eval()
     network.fit(learnt.seen)
+    _write_run(run, learnt.facts, learnt.state, learnt.seen[:1])  # with what was fitted
     table = _head_table(learnt.state.objective)
-    card = export(network, recipe, learnt.image, learnt.data, learnt.validation, run / MODEL_FILE, table)
+    card = export(network, recipe, learnt.image, learnt.facts["data"], learnt.validation, run / MODEL_FILE, table)
     return Result(run / MODEL_FILE, card, learnt.history, models.parameter_count(network))
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """A training that has not been exported. seen: the validation images as the network sees them; data: its name, size
-    and checksum.
+    """A training that has not been exported. seen: the validation images as the network sees them; facts: the recipe,
+    and the data's name, size and checksum.
     """
 
     state: "_State"
     history: list[Epoch]
     image: ImageSpec
-    data: dict[str, Any]
+    facts: dict[str, Any]
     validation: Dataset
     seen: Tensor
 
@@ -155,9 +157,9 @@ def learn(
         _write_history(run, history)  # a kill between checkpoint and history leaves the history a line short
     elif checkpoints.exists(run) or (run / MODEL_FILE).exists():
         raise InputError(f"There is a run in {run} already; go on with it (--resume), or name another folder (--out).")
-    storage.write_text(run / "run.json", json.dumps({**facts, "machine": _machine(device)}, indent=1) + "\n")
 
     images, labels = _as_tensors(training, image, device)
+    _write_run(run, facts, state, images[:1])
     seen, truth = _as_tensors(validation, image, device)
     for epoch in range(len(history) + 1, recipe.training.epochs + 1):
         if until is not None and history and history[-1].validation_accuracy >= until:
@@ -189,7 +191,7 @@ def learn(
         _write_history(run, history)
         watch.epoch(line)
 
-    return Learnt(state, history, image, facts["data"], validation, seen)
+    return Learnt(state, history, image, facts, validation, seen)
 
 
 def _head_table(objective: losses.Objective) -> Similarity | None:
@@ -231,20 +233,8 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
             f"data.leave_out is {list(table.leave_out)}; {dataset.name} has the classes 0 to {len(names) - 1}, and two"
             " at least must be left to train on."
         )
-    if table.limit:
-        dataset = dataset[: table.limit]
-    if table.leave_out:
-        dataset = dataset[np.flatnonzero(~np.isin(dataset.labels, table.leave_out))]
-    n = len(dataset)
-    held = np.zeros(n, bool)  # (n,): in validation?
-    if table.split == "last":
-        held[n - round(n * table.validation) :] = True
-    else:
-        generator = np.random.default_rng(seed)
-        for label in range(len(names)):
-            members = np.flatnonzero(dataset.labels == label)
-            held[generator.permutation(members)[: round(len(members) * table.validation)]] = True
-    training, validation = dataset[np.flatnonzero(~held)], dataset[np.flatnonzero(held)]
+    training, validation = hold_out(dataset, table.validation, table.split, seed, table.limit, table.leave_out)
+    n = len(training) + len(validation)
     if len(training) < 2 or not len(validation):
         raise DataError(
             f"{dataset.name} has {n} images, too few to hold {table.validation:g} of them out for validation; add some."
@@ -516,6 +506,12 @@ def _decisive(recipe: Any) -> dict[str, Any]:
         for key, default in entries.items()
         if f"{table}.{key}" not in ONLY_FOR_EXPORT
     }
+
+
+def _write_run(run: Path, facts: dict[str, Any], state: _State, example: Tensor) -> None:
+    """run.json: recipe, data, machine, and the network's layers."""
+    found = {**facts, "machine": _machine(state.device), "layers": summary.layers(state.averaged, example)}
+    storage.write_text(run / "run.json", json.dumps(found, indent=1) + "\n")
 
 
 def _write_history(run: Path, history: list[Epoch]) -> None:

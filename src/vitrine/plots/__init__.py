@@ -1,0 +1,34 @@
+"""Pictures that vitrine draws. Nothing is computed here; every function writes one PNG, atomically, and returns
+nothing.
+
+Figures are made without pyplot: no global state, no display.
+
+tiles.py    pictures beside each other: grids, neighbours, pairs, items with their probabilities
+charts.py   curves, confusion matrix, measures of classes, histogram, reliability
+maps.py     scatter of a map, and the same map once for each class
+"""
+
+from vitrine.plots.charts import Curves, confusion, curves, distances, per_class, reliability
+from vitrine.plots.maps import by_class, scatter
+from vitrine.plots.tiles import PLAIN, RIGHT, WRONG, Answered, Tile, answers, grid, neighbours, pair, pairs
+
+__all__ = [
+    "PLAIN",
+    "RIGHT",
+    "WRONG",
+    "Answered",
+    "Curves",
+    "Tile",
+    "answers",
+    "by_class",
+    "confusion",
+    "curves",
+    "distances",
+    "grid",
+    "neighbours",
+    "pair",
+    "pairs",
+    "per_class",
+    "reliability",
+    "scatter",
+]
