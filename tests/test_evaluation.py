@@ -35,8 +35,8 @@ def by_loops(queries: Any, query_labels: Any, gallery: Any, gallery_labels: Any,
         if r:
             precisions = [sum(hits[: i + 1]) / (i + 1) if hits[i] else 0.0 for i in range(len(hits))]
             rows.append([float(hits[0]), sum(hits[:r]) / r, sum(precisions[:r]) / r, sum(precisions[:100]) / 100])
-    means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-    return Retrieval(*means, left_out=len(queries) - len(rows))  # type: ignore[misc]  # four means
+    first, r_precision, map_at_r, map_at_100 = (sum(column) / len(rows) for column in zip(*rows, strict=True))
+    return Retrieval(first, r_precision, map_at_r, map_at_100, left_out=len(queries) - len(rows))
 
 
 def same(found: Retrieval, expected: Retrieval) -> None:

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,11 +53,11 @@ def test_a_search_that_was_stopped_makes_the_same_choices(
     honest = loop.learn
     calls: list[str] = []
 
-    def stops(*arguments: object, **named: object) -> object:
+    def stops(*arguments: Any, **named: Any) -> loop.Learnt:
         calls.append("")
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return honest(*arguments, **named)  # type: ignore[arg-type]
+        return honest(*arguments, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "learn", stops)

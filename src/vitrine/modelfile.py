@@ -7,7 +7,6 @@ checksum of all the rest.
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,6 @@ INPUT = "image"
 OUTPUTS = ("logits", "embedding")
 
 _GRAPH, _METADATA_PROPS = 7, 14  # field numbers in onnx.proto
-_INITIALIZER, _TENSOR_NAME = 5, 8  # of the graph, of a tensor
-_FLOATS = (1, 10, 11, 16)  # data types: float32, float16, float64, bfloat16
 
 
 @dataclass(frozen=True)
@@ -146,48 +143,6 @@ def parse(content: bytes, source: str) -> ModelFile:
             " train`."
         )
     return ModelFile(card, content)
-
-
-@dataclass(frozen=True)
-class Weight:
-    """An array of numbers in a model file."""
-
-    name: str
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-
-def weights(content: bytes) -> list[Weight]:
-    """The arrays of floating-point numbers that a model file's graph starts from, in its order. Raises ValueError where
-    it is no ONNX file.
-    """
-    found = []
-    for graph in (value for number, value, _ in _fields(content) if number == _GRAPH):
-        for tensor in (value for number, value, _ in _fields(graph) if number == _INITIALIZER):
-            parts = list(_fields(tensor))
-            numbers = {1: [], 2: [0]} | _numbers_of(parts)  # dims, data_type
-            name = b"".join(value for number, value, _ in parts if number == _TENSOR_NAME).decode()
-            if numbers[2][-1] in _FLOATS:
-                found.append(Weight(name, tuple(numbers[1])))
-    return found
-
-
-def _numbers_of(parts: list[tuple[int, bytes, bytes]]) -> dict[int, list[int]]:
-    """The whole numbers among the fields of a message, by field number; packed ones (a list in one field) too."""
-    found: dict[int, list[int]] = {}
-    for number, value, raw in parts:
-        at = _varint(raw, 0)[1]
-        packed = bool(value) and number == 1
-        data, at = (value, 0) if packed else (raw, at)
-        if not packed and raw[0] & 7 != 0:
-            continue
-        while at < len(data):
-            one, at = _varint(data, at)
-            found.setdefault(number, []).append(one)
-    return found
 
 
 def write(path: Path, onnx_model: bytes, card: ModelCard) -> None:

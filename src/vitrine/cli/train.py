@@ -1,5 +1,6 @@
 """vitrine train: a recipe in, a model file out."""
 
+import importlib
 import shlex
 import sys
 from dataclasses import dataclass
@@ -65,15 +66,10 @@ def train(
 
     Example: vitrine train siamese --epochs 2 --seed 1
     """
-    try:
-        from vitrine.training import loop
-        from vitrine.training import recipe as recipes
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Training needs {error.name}, which is not installed; install it with: pip install 'vitrine[train]' (in"
-            " this repository: make install)."
-        ) from error
+    check_extra()
     from vitrine.datasets import by_name
+    from vitrine.training import loop
+    from vitrine.training import recipe as recipes
 
     read = recipes.load(recipe, _overrides(context.args))
     if (tune and until is not None) or (tune_epochs and not tune):
@@ -108,6 +104,17 @@ def train(
             f" {result.model.stat().st_size / 1e6:.2f} MB"
         )
         print(f"Use it: vitrine classify PICTURE --model {result.model}")
+
+
+def check_extra() -> None:
+    """Raises MissingExtraError where what training needs is not installed."""
+    try:
+        importlib.import_module("vitrine.training.loop")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Training needs {error.name}, which is not installed; install it with: pip install 'vitrine[train]' (in"
+            " this repository: make install)."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitrine.cli import output, train
-from vitrine.errors import InputError, MissingExtraError
+from vitrine.errors import InputError
 
 if TYPE_CHECKING:
     from vitrine.datasets import Splits
@@ -51,7 +51,7 @@ def rows(
     from vitrine.datasets import by_name
     from vitrine.training import recipe as recipes
 
-    _check_extra()
+    train.check_extra()
     budget = {"training.seed": str(seed)} | ({"training.epochs": str(epochs)} if epochs else {})
     alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
     alone |= {"model.looks": "0", "model.shape_channels": "0", "training.views": "1", "loss.second_view": "0"}
@@ -89,17 +89,6 @@ def rows(
         )
         yield whole[-1]
     yield [_mean(list(of_one)) for of_one in zip(*whole, strict=True)]
-
-
-def _check_extra() -> None:
-    """Raises MissingExtraError before anything is loaded."""
-    try:
-        import vitrine.training.loop  # noqa: F401  # only whether it is there
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"unseen-classes trains, and training needs {error.name}, which is not installed; install it with: pip"
-            " install 'vitrine[train]' (in this repository: make install)."
-        ) from error
 
 
 def _trained(recipe: "Recipe", out: Path, splits: "Splits") -> "Encoder":

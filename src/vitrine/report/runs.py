@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from vitrine import modelfile
 from vitrine.datasets import Progress, Splits, by_name, silent
 from vitrine.datasets.holdout import Rule, hold_out
 from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
@@ -25,9 +24,7 @@ SERIES = ("train_loss", "validation_loss", "train_accuracy", "validation_accurac
 
 @dataclass(frozen=True)
 class Layer:
-    """A line of the model's summary. kind: of layer; shape: of its output, or of its weights where only the model file
-    is known; "" for what is not known.
-    """
+    """A line of the model's summary. kind: of layer; shape: of its output, "" where it has none."""
 
     name: str
     kind: str
@@ -38,9 +35,9 @@ class Layer:
 @dataclass(frozen=True)
 class Run:
     """What a run's folder holds. recipe, data, machine: as in run.json, empty where that is missing. history: a line
-    per epoch, the keys of `SERIES` and `epoch`, nan for what is missing. layers: the model's, with outputs: whether
-    their shapes are those of their outputs. encoder: None where there is no model file that can be used. notes: what is
-    missing or not as it should be, in the report's language.
+    per epoch, the keys of `SERIES` and `epoch`, nan for what is missing. layers: the model's, none where training did
+    not write them down. encoder: None where there is no model file that can be used. notes: what is missing or not as
+    it should be, in the report's language.
     """
 
     folder: Path
@@ -49,7 +46,6 @@ class Run:
     machine: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
     layers: tuple[Layer, ...]
-    outputs: bool
     encoder: Encoder | None
     notes: tuple[str, ...]
 
@@ -103,7 +99,7 @@ def read(folder: Path, words: Words) -> Run:
         )
     recipe = table(facts, "recipe") or (encoder.card.recipe if encoder else {})
     data = table(facts, "data") or (encoder.card.data if encoder else {})
-    layers, outputs = _layers(facts, encoder)
+    layers = _layers(facts)
     planned = table(recipe, "training").get("epochs")
     if encoder is None and isinstance(planned, int) and len(history) < planned:
         values = {"done": words.whole(len(history)), "planned": words.count(planned, "of_epochs")}
@@ -112,7 +108,7 @@ def read(folder: Path, words: Words) -> Run:
         notes.append(words.text("note.no_layers"))
     if not facts.get("machine"):
         notes.append(words.text("note.no_machine"))
-    return Run(folder, recipe, data, table(facts, "machine"), tuple(history), layers, outputs, encoder, tuple(notes))
+    return Run(folder, recipe, data, table(facts, "machine"), tuple(history), layers, encoder, tuple(notes))
 
 
 def images(
@@ -229,26 +225,14 @@ def _epoch(line: str) -> dict[str, float] | None:
         return None
 
 
-def _layers(facts: Mapping[str, Any], encoder: Encoder | None) -> tuple[tuple[Layer, ...], bool]:
-    """As training wrote them down; else from the model file, which knows weights but neither kinds nor outputs."""
+def _layers(facts: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """As training wrote them down."""
     try:
-        written = tuple(
+        return tuple(
             Layer(
                 str(line["name"]), str(line["kind"]), " × ".join(map(str, line["shape"] or ())), int(line["parameters"])
             )
             for line in facts["layers"]
         )
-        if written:
-            return written, True
     except (KeyError, TypeError, ValueError):
-        pass
-    if encoder is None:
-        return (), False
-    kept: dict[str, list[modelfile.Weight]] = {}
-    for weight in modelfile.weights(encoder.content):
-        layer, _, kind = weight.name.rpartition(".")
-        if layer.startswith("network.") and not kind.startswith("running_"):
-            kept.setdefault(layer.removeprefix("network."), []).append(weight)
-    shapes = {layer: ", ".join("×".join(map(str, weight.shape)) for weight in found) for layer, found in kept.items()}
-    found = [Layer(layer, "", shapes[layer], sum(weight.size for weight in parts)) for layer, parts in kept.items()]
-    return tuple(found), False
+        return ()

@@ -107,16 +107,10 @@ def model(make: Maker) -> Section:
         "parameters": words.count(run.parameters or 0, "parameter"),
     }
     said = [words.text("say.model" if len(shown) == len(run.layers) else "say.model_groups", values)]
-    columns = ["layer", "kind", "output"] if run.outputs else ["layer", "weights"]
-    rows = [
-        [layer.name, layer.kind, layer.shape] if run.outputs else [layer.name, layer.shape] for layer in shown
-    ]  # fmt: skip
-    cells = [[*row, words.whole(layer.parameters)] for row, layer in zip(rows, shown, strict=True)]
-    total = [words.text("table.total"), *[""] * (len(columns) - 1), words.whole(run.parameters or 0)]
-    if not run.outputs:
-        said.append(words.text("say.from_file"))
-    head = [words.text(f"table.{key}") for key in (*columns, "parameters")]
-    table = Table(head, [*cells, total], words=len(columns), strong=True)
+    cells = [[layer.name, layer.kind, layer.shape, words.whole(layer.parameters)] for layer in shown]
+    total = [words.text("table.total"), "", "", words.whole(run.parameters or 0)]
+    head = [words.text(f"table.{key}") for key in ("layer", "kind", "output", "parameters")]
+    table = Table(head, [*cells, total], words=3, strong=True)
     return Section("model", words.text("section.model"), said, [table])
 
 

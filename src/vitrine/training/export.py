@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-import sklearn.isotonic  # noqa: F401  # `fit` needs it when all is trained: its absence must show before
 import torch
 
 from vitrine import metrics, modelfile
