@@ -177,6 +177,9 @@ def test_folders_that_cannot_be_measured(
         (["siamese", "--protocol", "leave-one-out"], "There is no model 'siamese'"),
         (["--epochs", "3"], "--epochs does nothing"),
         (["--out", "x"], "--out does nothing"),
+        (["--set", "looks=3"], "--set does nothing"),
+        (["siamese", "--protocol", "unseen-classes", "--set", "looks"], "wants KEY=VALUE"),
+        (["siamese", "--protocol", "unseen-classes", "--set", "look=3"], "'look'"),
         (["nowhere.toml", "--protocol", "unseen-classes"], "The recipe nowhere.toml cannot be read"),
     ],
 )
@@ -248,6 +251,9 @@ def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_basel
     code, again, err = cli(*arguments)
     assert (code, again) == (0, out)
     assert "Take up" in err
+    assert cli(*arguments, "--set", "looks_weight=9", "--set", "model.sharpness=0.5")[0] == 0  # only for the file
+    card = Encoder.load(tmp_path / "runs/unseen-classes/small-supcon-without-5-7-9-seed-0/model.onnx").card
+    assert (card.recipe["model"]["looks_weight"], card.recipe["model"]["sharpness"]) == (9, 0.5)
     arguments[arguments.index("--epochs") + 1] = "2"  # another recipe in the same folder
     code, out, err = cli(*arguments)
     assert (code, out) == (2, "")

@@ -303,10 +303,10 @@ def test_a_network_with_looks_gives_the_joint_embedding_and_learns_looks_from_th
     assert all(parameter.grad is None for parameter in network.encoder.parameters())
 
 
-@pytest.mark.parametrize("size", [12, 27, 28])
-def test_the_shape_is_the_last_map_on_its_principal_components(size: int) -> None:
+@pytest.mark.parametrize(("size", "share"), [(12, 0.0), (27, 0.0), (27, 0.4), (28, 0.3)])
+def test_the_shape_is_the_last_map_on_its_principal_components_and_the_small_image(size: int, share: float) -> None:
     sizes = ModelTable(widths=(4, 8, 8), blocks=(1, 1, 1), embedding=16, looks=12)
-    table = replace(sizes, shape_channels=3, shape_places=5, shape_share=0.3)
+    table = replace(sizes, shape_channels=3, shape_places=5, shape_share=0.3, shape_picture=share)
     network = models.build(table, 1, size, 10).eval()
     assert isinstance(network, models.NetworkWithLooks)
     images = torch.randn(300, 1, size, size, generator=seeded())
@@ -316,9 +316,9 @@ def test_the_shape_is_the_last_map_on_its_principal_components(size: int) -> Non
         maps = network.encoder.places(images)
         logits, looks, shape = network.parts(images)
         assert network.shape is not None
-        raw = network.shape(maps)
+        raw = network.shape(images, maps)
     places = maps.shape[2] * maps.shape[3]
-    assert models.parameter_count(network) == before + 8 * 3 + places * 5 + 3 * 5
+    assert models.parameter_count(network) == before + 8 * 3 + places * 5 + 3 * 5 + (-(-size // 4)) ** 2
     assert torch.allclose(shape, functional.normalize(raw, dim=1), atol=1e-4)
     centred = (maps - maps.mean(0)).flatten(2).double().numpy()  # (300, 8, places)
 
@@ -331,9 +331,19 @@ def test_the_shape_is_the_last_map_on_its_principal_components(size: int) -> Non
     reduced = np.stack([of_channels @ image for image in centred])  # (300, 3, places)
     of_places = axes(reduced.reshape(-1, places), 5)
     expected = (reduced @ of_places.T).reshape(300, 15)
-    assert np.allclose(np.abs(raw.numpy()), np.abs(expected), atol=1e-3)
+    if share:
+        blocks = [
+            images[:, 0, top : top + 4, left : left + 4].mean((1, 2))
+            for top in range(0, size, 4)
+            for left in range(0, size, 4)
+        ]
+        small = torch.stack(blocks, dim=1) - torch.stack(blocks, dim=1).mean(0)
+        expected *= np.sqrt(1 - share) / np.linalg.norm(expected, axis=1, keepdims=True)
+        assert torch.allclose(raw[:, 15:], np.sqrt(share) * functional.normalize(small, dim=1), atol=1e-4)
+    assert np.allclose(np.abs(raw[:, :15].numpy()), np.abs(expected), atol=1e-3)
     embedding = network.embedding(logits, (looks, shape))
-    assert embedding.shape == (300, network.dimensions) == (300, 37)
+    assert embedding.shape == (300, network.dimensions) == (300, 22 + raw.shape[1])
+    assert raw.shape[1] == 15 + (len(blocks) if share else 0)
     assert torch.allclose(embedding.norm(dim=1), torch.ones(300))
     first, second = embedding[0, 10:], embedding[0, 10:22]
     assert float(second.square().sum() / first.square().sum()) == pytest.approx(0.7, abs=1e-4)
@@ -647,6 +657,7 @@ def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(draw
             "looks": "8",
             "shape_channels": "2",
             "shape_places": "3",
+            "shape_picture": "0.3",
             "loss.second_view": "0.3",
             "denoise": "true",
             "second_view.noise": "0.05",

@@ -88,6 +88,15 @@ def evaluate(
             "--epochs", min=1, help="unseen-classes by a recipe: epochs of each training.", show_default=False
         ),
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="unseen-classes by a recipe: another value for a key of it, as shape_share=0.9; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -105,9 +114,11 @@ def evaluate(
     """
     if protocol == "unseen-classes" and unseen.names_a_recipe(model):
         _refuse({"--data": data, "--baseline-model": baseline_model}, "a recipe, which names its own data")
-        _by_recipe(unseen.rows(model, epochs, seed, baselines, out or unseen.RUNS, data_dir), as_json)
+        overrides = _changes(changes or []) | {"training.seed": str(seed)}
+        overrides |= {"training.epochs": str(epochs)} if epochs else {}
+        _by_recipe(unseen.rows(model, overrides, baselines, out or unseen.RUNS, data_dir), as_json)
         return
-    _refuse({"--epochs": epochs, "--out": out}, "a model file, which is not trained")
+    _refuse({"--epochs": epochs, "--set": changes, "--out": out}, "a model file, which is not trained")
     data = data or "fashion-mnist"
     models = _models(model, protocol, baselines, baseline_model or [])
     classes = _left_out(models, protocol, data)
@@ -141,6 +152,14 @@ def _refuse(options: "Mapping[str, object]", what: str) -> None:
     for option, value in options.items():
         if value:
             raise InputError(f"{option} does nothing for {what}; leave it out.")
+
+
+def _changes(changes: Sequence[str]) -> dict[str, str]:
+    """KEY=VALUE as a dictionary. Raises InputError."""
+    for change in changes:
+        if "=" not in change:
+            raise InputError(f"--set wants KEY=VALUE, such as shape_share=0.9; this is {change!r}.")
+    return dict(change.split("=", 1) for change in changes)
 
 
 def _by_recipe(found: "Iterator[list[unseen.Row]]", as_json: bool) -> None:

@@ -40,9 +40,10 @@ def names_a_recipe(model: str) -> bool:
 
 
 def rows(
-    name: str, epochs: int | None, seed: int, baselines: bool, out: Path, data_dir: Path | None
+    name: str, changes: dict[str, str], baselines: bool, out: Path, data_dir: Path | None
 ) -> "Iterator[list[Row]]":
-    """Train, or take up what `out` holds, and measure; a list for each split, and one of the means.
+    """Train, or take up what `out` holds, and measure; a list for each split, and one of the means. changes: keys of
+    the recipe that have another value.
 
     With baselines, raw pixels and the same recipe trained by cross-entropy alone, on the features of its classifier,
     stand beside the recipe's model. Raises InputError for a recipe or data that do not allow the protocol.
@@ -52,15 +53,14 @@ def rows(
     from vitrine.training import recipe as recipes
 
     train.check_extra()
-    budget = {"training.seed": str(seed)} | ({"training.epochs": str(epochs)} if epochs else {})
     alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
     alone |= {"model.looks": "0", "model.shape_channels": "0", "training.views": "1", "loss.second_view": "0"}
-    if recipes.load(name, budget).model.looks:  # then what comes before the classifier was not made to be compared
+    if recipes.load(name, changes).model.looks:  # then what comes before the classifier was not made to be compared
         alone["model.embedding"] = "128"
-    wanted = recipes.load(name, budget)
-    kinds = {name: budget}
-    if baselines and wanted != recipes.load(name, budget | alone):
-        kinds[f"{name}, cross-entropy alone"] = budget | alone
+    wanted = recipes.load(name, changes)
+    kinds = {name: changes}
+    if baselines and wanted != recipes.load(name, changes | alone):
+        kinds[f"{name}, cross-entropy alone"] = changes | alone
     if wanted.model.start or wanted.data.leave_out:
         raise InputError(
             f"The recipe {name} has model.start or data.leave_out; unseen-classes leaves out classes itself, and"

@@ -41,6 +41,7 @@ ONLY_FOR_EXPORT = (
     "model.looks_weight",
     "model.shape_channels",
     "model.shape_places",
+    "model.shape_picture",
     "model.shape_share",
     "model.sharpness",
 )

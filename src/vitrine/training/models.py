@@ -66,8 +66,8 @@ class NetworkWithLooks(Network):
 
     The looks are learnt by a metric loss, in a small branch of their own: what tells one shirt from another is what a
     classifier has to forget, and in shared stages of this size each pays for the other (docs/decisions/0005). The shape
-    is not learnt: it is the encoder's last map on its principal components (`Shape`). It knows kinds of garment that no
-    class stands for.
+    is not learnt: it is the encoder's last map on its principal components, and the picture itself, small (`Shape`). It
+    knows kinds of garment that no class stands for.
     """
 
     encoder: "Compact"
@@ -87,13 +87,12 @@ class NetworkWithLooks(Network):
         """Logits, looks and, where the recipe asks for it, shape (n, shape), L2-normalised."""
         places = self.encoder.places(images)
         logits, looks = self._logits(self.encoder.features(places)), self.looks(images)
-        vectors = [looks] if self.shape is None else [looks, self.shape(places)]
+        vectors = [looks] if self.shape is None else [looks, self.shape(images, places)]
         return logits, *(functional.normalize(vector.float(), dim=1) for vector in vectors)
 
     def embedding(self, logits: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
-        share = self.table.shape_share if len(vectors) > 1 else 0.0
-        weights = (math.sqrt(1 - share), math.sqrt(share))
-        rest = torch.cat([weight * vector for weight, vector in zip(weights, vectors, strict=False)], dim=1)
+        looks, *shape = vectors
+        rest = _joined((looks, shape[0]), self.table.shape_share) if shape else looks
         return joint_embedding(logits.float() * self.table.sharpness, rest, self.table.looks_weight)
 
     @property
@@ -102,14 +101,14 @@ class NetworkWithLooks(Network):
 
     @property
     def dimensions(self) -> int:
-        return self.head.out_features + self.table.looks + self.table.shape_channels * self.table.shape_places
+        return self.head.out_features + self.table.looks + (0 if self.shape is None else self.shape.dimensions)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
         """The shape, on the maps of these images."""
         if self.table.shape_channels:
             maps = torch.cat([self.encoder.places(part) for part in torch.split(images, 500)])
-            self.shape = Shape(maps, self.table.shape_channels, self.table.shape_places)
+            self.shape = Shape(self.table, images, maps)
 
 
 def _taken(rows: Tensor, chosen: Tensor | None) -> Tensor:
@@ -136,30 +135,51 @@ def _looks(table: ModelTable, channels: int, size: int) -> nn.Sequential:
 
 
 class Shape(nn.Module):
-    """A map on its principal components, first those of its channels, then those of its places: (n, c, h, w) -> (n,
-    channels * places).
+    """What an image has in common with others, whatever it is: the last map on its principal components, first those of
+    its channels, then those of its places, joined with the image averaged over 4x4 pixels. (n, c, h, w) and (n, c', h',
+    w') -> (n, `dimensions`).
 
     Components of channels and places together would need as many weights as numbers in and out; these need hardly any.
     Each is divided by the fourth root of its variance: half way to whitening, so that the first few do not decide
-    alone.
+    alone. The map was learnt for other classes and misses what they never needed; the small image has that.
     """
 
-    def __init__(self, maps: Tensor, channels: int, places: int) -> None:
+    def __init__(self, table: ModelTable, images: Tensor, maps: Tensor) -> None:
+        """Fitted on images, and on the maps of these."""
         super().__init__()
-        flat = maps.flatten(2).double().cpu()  # (n, c, h * w)
-        mean = flat.mean(0)  # (c, h * w)
-        of_channels = _components((flat - mean).transpose(1, 2).flatten(0, 1), channels)  # (c, channels)
+        self.share = table.shape_picture
+        flat = maps.flatten(2).double().cpu()  # (n, c', h' * w')
+        mean = flat.mean(0)  # (c', h' * w')
+        of_channels = _components((flat - mean).transpose(1, 2).flatten(0, 1), table.shape_channels)
         reduced = torch.einsum("ncp,cd->ndp", flat - mean, of_channels)
-        of_places = _components(reduced.flatten(0, 1), places)  # (h * w, places)
+        of_places = _components(reduced.flatten(0, 1), table.shape_places)  # (h' * w', places)
         offset = of_channels.T @ mean @ of_places  # (channels, places)
-        self.of_channels, self.of_places, self.offset = (
+        self.of_channels, self.of_places, self.offset, self.mean = (
             nn.Parameter(values.float().to(maps.device), requires_grad=False)
-            for values in (of_channels, of_places, offset)
+            for values in (of_channels, of_places, offset, _small(images).mean(0))
         )
 
-    def forward(self, maps: Tensor) -> Tensor:
+    @property
+    def dimensions(self) -> int:
+        return self.offset.numel() + (self.mean.numel() if self.share else 0)
+
+    def forward(self, images: Tensor, maps: Tensor) -> Tensor:
         reduced = torch.einsum("ncp,cd->ndp", maps.flatten(2).float(), self.of_channels)
-        return (reduced @ self.of_places - self.offset).flatten(1)
+        shape = (reduced @ self.of_places - self.offset).flatten(1)
+        if not self.share:
+            return shape
+        return _joined((shape, _small(images) - self.mean), self.share)
+
+
+def _small(images: Tensor) -> Tensor:
+    """The mean of each 4x4 pixels, (n, c, h, w) -> (n, c * h/4 * w/4), rounded up."""
+    return functional.avg_pool2d(images.float(), 4, ceil_mode=True, count_include_pad=False).flatten(1)
+
+
+def _joined(parts: tuple[Tensor, Tensor], share: float) -> Tensor:
+    """Both (n, d), each of length 1, as one vector of length 1 in which the second decides for `share`."""
+    first, second = (functional.normalize(part.float(), dim=1) for part in parts)
+    return torch.cat([math.sqrt(1 - share) * first, math.sqrt(share) * second], dim=1)
 
 
 def _components(rows: Tensor, count: int) -> Tensor:

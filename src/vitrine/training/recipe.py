@@ -46,8 +46,9 @@ class ModelTable:
     is made of the class probabilities, that vector, and one of shape (`models.NetworkWithLooks`): looks_widths and
     looks_blocks are the channels and residual blocks of the stages of the branch for looks, looks_channels how many
     channels are left at its end; shape_channels and shape_places how many principal components of the last map's
-    channels and places the shape has (0 channels: there is no shape); looks_weight the weight of looks and shape beside
-    the class, shape_share the part of it that the shape has, sharpness what the logits are multiplied by.
+    channels and places the shape has (0 channels: there is no shape), shape_picture the part of it that the picture
+    averaged over 4x4 pixels has; looks_weight the weight of looks and shape beside the class, shape_share the part of
+    it that the shape has, sharpness what the logits are multiplied by.
     """
 
     name: Literal["mlp", "compact", "resnet50", "keras-resnet50"] = "compact"
@@ -66,6 +67,7 @@ class ModelTable:
     looks_weight: float = 0.1
     shape_channels: int = 0
     shape_places: int = 24
+    shape_picture: float = 0.0
     shape_share: float = 0.5
     sharpness: float = 1.0
 
@@ -212,6 +214,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.looks_weight": (0.001, 1000),
     "model.shape_channels": (0, 4096),
     "model.shape_places": (1, 4096),
+    "model.shape_picture": (0, 0.99),
     "model.shape_share": (0, 1),
     "model.sharpness": (0.01, 100),
     "loss.cross_entropy": (0, 1000),
