@@ -231,6 +231,7 @@ def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_basel
         [training]
         views = 2
         batch_size = 32
+        mirror = false
         """
     )
     monkeypatch.chdir(tmp_path)
@@ -250,8 +251,11 @@ def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_basel
     assert (plain.embedding, plain.recipe["training"]["views"]) == (128, 1)
     code, again, err = cli(*arguments)
     assert (code, again) == (0, out)
-    assert "Take up" in err
-    assert cli(*arguments, "--set", "looks_weight=9", "--set", "model.sharpness=0.5")[0] == 0  # only for the file
+    assert err.count("Keep") == 6
+    arguments.remove("--baselines")
+    code, again, err = cli(*arguments, "--set", "looks_weight=9", "--set", "model.sharpness=0.5")  # only for the file
+    assert (code, err.count("Take up")) == (0, 3)
+    assert lines(again)[0] != found[0]
     card = Encoder.load(tmp_path / "runs/unseen-classes/small-supcon-without-5-7-9-seed-0/model.onnx").card
     assert (card.recipe["model"]["looks_weight"], card.recipe["model"]["sharpness"]) == (9, 0.5)
     arguments[arguments.index("--epochs") + 1] = "2"  # another recipe in the same folder

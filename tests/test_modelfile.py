@@ -48,8 +48,10 @@ def test_a_table_from_before_there_were_measures_is_of_cosines() -> None:
     assert modelfile.parse(old, "it").card.similarity == Similarity("cosine", (0.0, 1.0), (0.1, 0.9))
 
 
-def test_identity_is_of_the_embedding_graph_and_the_spec_only(content: bytes) -> None:
-    card = modelfile.parse(content, "it").card
+def test_identity_is_of_the_embedding_graph_and_the_spec_only() -> None:
+    """Of `compact`: where the embedding holds the class probabilities, the head belongs to it."""
+    encoder = Encoder.load("compact")
+    content, card = encoder.content, encoder.card
     assert modelfile.identity(content, card.image) == card.identity
     assert modelfile.identity(content, replace(card.image, ground="light")) != card.identity
     model = onnx.load_from_string(content)

@@ -2,6 +2,7 @@
 those.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +101,9 @@ def _trained(recipe: "Recipe", out: Path, splits: "Splits") -> "Encoder":
     without = "-".join(map(str, recipe.data.leave_out))
     recipe = replace(recipe, name=f"{recipe.name}{kind}-without-{without}")
     run = out / f"{recipe.name}-seed-{recipe.training.seed}"
+    if kept := _kept(recipe, run / loop.MODEL_FILE, splits):
+        output.say(f"Keep {run}, which is finished")
+        return kept
     resume = checkpoints.exists(run)
     output.say(f"{'Take up' if resume else 'Train'} {run} ({recipe.training.epochs} epochs)")
     result = train.stoppable(
@@ -109,6 +113,17 @@ def _trained(recipe: "Recipe", out: Path, splits: "Splits") -> "Encoder":
         again="the same command",
     )
     return Encoder.load(result.model)
+
+
+def _kept(recipe: "Recipe", file: Path, splits: "Splits") -> "Encoder | None":
+    """The model that is there, if it was made by this very recipe of these very data."""
+    from vitrine.encoder import Encoder
+
+    if not file.exists():
+        return None
+    found = Encoder.load(file)
+    same = found.card.recipe == json.loads(json.dumps(recipe.to_json()))
+    return found if same and found.card.data.get("checksum") == splits.train.checksum() else None
 
 
 def _mean(of_one: list[Row]) -> Row:
