@@ -84,6 +84,8 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[loss]\nmetric = 'cosface'\npositives = 'image'\n[training]\nviews = 2", "'contrastive', 'triplet' or"),
         ("[model]\nname = 'mlp'\nlooks = 8\n[loss]\nmetric = 'supcon'", "model.looks is for"),
         ("[model]\nname = 'keras-resnet50'", "wants data.size 32 or more"),
+        ("[model]\nname = 'resnet50'\nstride = 3", "allowed are 1, and 2 or 4 for 'resnet50'"),
+        ("[model]\nstride = 2", "allowed are 1, and 2 or 4 for 'resnet50'"),
         ("[model]\nfrozen = true", "needs model.start and loss.metric 'report-a'"),
         ("[model]\nstart = '../x'", "must be the name of a run's folder"),
         ("[model]\nname = 'mlp'\ndenoise = true", "model.denoise is for model.name 'compact'"),
@@ -243,6 +245,20 @@ def test_resnet50_has_the_parameters_that_a_hand_count_gives(channels: int) -> N
     assert models.parameter_count(network) == count
     if channels == 3:  # torchvision's 25,557,032, with its 7x7 stem and 1,000 classes
         assert count - 3 * 64 * 9 - 20_490 + 3 * 64 * 49 + 2048 * 1000 + 1000 == 25_557_032
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_the_stem_of_resnet50_makes_the_image_smaller(stride: int) -> None:
+    network = models.build(ModelTable(name="resnet50", stride=stride), 1, 28, 10).eval()
+    assert models.parameter_count(network) == models.parameter_count(
+        models.build(ModelTable(name="resnet50"), 1, 28, 10)
+    )
+    seen: list[torch.Size] = []
+    stages = network.encoder.get_submodule("stages")
+    stages.register_forward_hook(lambda _, given, made: seen.extend((given[0].shape, made.shape)))
+    with torch.no_grad():
+        network(torch.randn(2, 1, 28, 28))
+    assert seen == [(2, 64, 28 // stride, 28 // stride), (2, 2048, -(-28 // stride // 8), -(-28 // stride // 8))]
 
 
 @pytest.mark.parametrize("size", [28, 32])

@@ -217,7 +217,7 @@ def build(
     if table.name == "mlp":
         network = Network(mlp(channels * size * size), 128, classes, table.dropout)
     elif table.name == "resnet50":
-        network = Network(ResNet50(channels), 2048, classes, table.dropout)
+        network = Network(ResNet50(channels, table.stride), 2048, classes, table.dropout)
     elif table.name == "keras-resnet50":
         network = Network(KerasResNet50(channels), 2048, classes, table.dropout)
     else:
@@ -353,13 +353,15 @@ class BasicBlock(nn.Module):
 class ResNet50(nn.Module):
     """ResNet-50 (He et al. 2016): bottlenecks 3-4-6-3, stride in the 3x3 convolution.
 
-    Made for large pictures, it would halve a 28x28 image five times; here the stem is one 3x3 convolution without
-    pooling, so that the last stage still sees 4x4 places.
+    Made for large pictures, it would halve a 28x28 image five times; here the stem is one 3x3 convolution, without
+    stride (1), so that the last stage still sees 4x4 places, or with one (2), for a quarter of the work, or that and a
+    pooling (4), for a sixteenth.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.stem = _convolution(channels, 64, 3)
+        self.stem = _convolution(channels, 64, 3, min(stride, 2))
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if stride == 4 else nn.Identity()
         stages: list[nn.Module] = []
         inputs = 64
         for stage, (width, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
@@ -369,7 +371,7 @@ class ResNet50(nn.Module):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.stages(functional.relu(self.stem(images))).mean((2, 3))  # (n, 2048)
+        features: Tensor = self.stages(self.pool(functional.relu(self.stem(images)))).mean((2, 3))  # (n, 2048)
         return features
 
 

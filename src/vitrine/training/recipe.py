@@ -40,6 +40,7 @@ class ModelTable:
     first weights ("": fresh ones). embedding: size of the features that the head classifies (compact only). widths,
     blocks: channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in
     training before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
+    stride (resnet50 only): how many times its stem makes the image smaller, 1, 2 or 4.
     denoise (compact only): the classifier sees noisy images filtered (`models.Denoise`).
 
     looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding
@@ -59,6 +60,7 @@ class ModelTable:
     blocks: tuple[int, ...] = (1, 2, 3)
     dropout: float = 0.0
     initialisation: Literal["torch", "glorot"] = "torch"
+    stride: int = 1
     denoise: bool = False
     looks: int = 0
     looks_widths: tuple[int, ...] = (16, 32)
@@ -207,6 +209,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.widths": (1, 4096),
     "model.blocks": (1, 4096),
     "model.dropout": (0, 0.95),
+    "model.stride": (1, 4),
     "model.looks": (0, 4096),
     "model.looks_widths": (1, 4096),
     "model.looks_blocks": (0, 4096),
@@ -447,6 +450,10 @@ def _model_faults(recipe: Recipe) -> Faults:
             model.shape_channels > model.widths[-1] or (model.shape_channels > 0 and model.shape_places > side * side),
             f"The last map has {model.widths[-1]} channels and {side * side} places; model.shape_channels is"
             f" {model.shape_channels} and model.shape_places {model.shape_places}: take fewer.",
+        ),
+        (
+            model.stride not in (1, 2, 4) or (model.stride > 1 and model.name != "resnet50"),
+            f"model.stride is {model.stride}, model.name {model.name!r}; allowed are 1, and 2 or 4 for 'resnet50'.",
         ),
         (
             model.name == "keras-resnet50" and recipe.data.size < 32,
