@@ -1,9 +1,10 @@
 """What a model makes of drawn garments, which it never saw: accuracy, and per class.
 
-python benchmarks/drawn.py [--model default]
+python benchmarks/drawn.py [--model default] [--json]
 """
 
 import argparse
+import json
 
 from vitrine import metrics
 from vitrine.datasets import drawn_garments
@@ -11,16 +12,24 @@ from vitrine.encoder import Encoder
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
-    encoder = Encoder.load(parser.parse_args().model)
+    parser.add_argument("--json", action="store_true", help="a line of JSON, for results/drawn.jsonl")
+    options = parser.parse_args()
+    encoder = Encoder.load(options.model)
     test = drawn_garments.load().test
     predicted = encoder.run(test.images).logits.argmax(axis=1)
-    print(f"model {encoder.card.name} {encoder.card.identity[:8]}, {len(test)} drawn garments (test part, seed 0)")
-    print(f"right  {metrics.accuracy(predicted, test.labels):.4f}")
-    matrix = metrics.confusion_matrix(predicted, test.labels, 10)
-    for name, row in zip(test.class_names["en"], matrix, strict=True):
-        print(f"  {name:12s} {row.max() and row.tolist()}")
+    names, identity = test.class_names["en"], encoder.card.identity[:8]
+    accuracy = metrics.accuracy(predicted, test.labels)
+    matrix = metrics.confusion_matrix(predicted, test.labels, 10).tolist()
+    if options.json:
+        facts = {"model": encoder.card.name, "identity": identity, "images": len(test), "seed": 0}
+        print(json.dumps({**facts, "accuracy": round(accuracy, 6), "classes": list(names), "confusion": matrix}))
+        return
+    print(f"model {encoder.card.name} {identity}, {len(test)} drawn garments (test part, seed 0)")
+    print(f"right  {accuracy:.4f}")
+    for name, row in zip(names, matrix, strict=True):
+        print(f"  {name:12s} {row}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ environment that has Keras.
 
 Two lines of JSON are printed, with a number for each epoch: the classifier's accuracy on the images it learnt from and
 on the last fifth, which it did not; then the Siamese net's loss and mean absolute error on pairs of test images. Log:
-results/report-a-keras.txt.
+results/keras_report_a.jsonl.
 
 What the report leaves open is read like this. Grouping by class serves the pairs; the classifier sees the images in the
 data set's order (sorted by class, the last fifth would hold two classes that were never learnt). Pairs come from all
@@ -107,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     keras.utils.set_random_seed(options.seed)
     generator = np.random.default_rng(options.seed)
-    conditions = {"seed": options.seed, "scale": options.scale}
+    conditions = {"keras": keras.__version__, "seed": options.seed, "scale": options.scale}
     images, labels = read(options.folder, "train", IMAGES, options.scale)
 
     base = classifier()

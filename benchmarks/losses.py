@@ -6,7 +6,7 @@
 Nothing here sees the test set: training is a part of the training set, and everything is measured on the validation
 split (accuracy, leave one out within it, and find-original of all of it among all 20,000). A line of JSON for each
 run, kept in OUT/results.jsonl; runs that are there already are not made again. Ends with a table, mean ± sd over the
-seeds.
+seeds, which --json leaves away.
 """
 
 import argparse
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("what", choices=["losses", "weights"])
     parser.add_argument("--out", type=Path, default=Path("runs/losses"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="lines of JSON only, for results/losses.jsonl")
     parser.add_argument("--picture", type=Path, help="draw the weights as a curve into this PNG")
     arguments = parser.parse_args()
     train = fashion_mnist.load().train
@@ -72,7 +73,8 @@ def main() -> None:
         for name, overrides in _variants(arguments.what).items():
             rows.append(_row(name, {**BUDGET, **overrides, "training.seed": str(seed)}, train, arguments.out))
             print(json.dumps(rows[-1]), flush=True)
-    _print(rows)
+    if not arguments.json:
+        _print(rows)
     if arguments.picture:
         _draw(rows, arguments.picture)
 

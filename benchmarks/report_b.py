@@ -1,6 +1,7 @@
 """Report B's net and recipe (mission B4, B5), three seeds, with vitrine and with Keras in turn, in one run.
 
     VITRINE_DATA=... python benchmarks/report_b.py [--epochs 100] [--seeds 3] [--keras-python .bench/keras/bin/python]
+        [--json]
 
 The interpreter for Keras is that of a separate environment:
 
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--keras-python")
+    parser.add_argument("--json", action="store_true", help="lines of JSON, for results/report_b.jsonl")
     options = parser.parse_args()
     splits = fashion_mnist.load()
     rows: dict[str, list[dict[str, float]]] = {"vitrine": [], "keras": []}
@@ -64,11 +66,18 @@ def main() -> None:
         arrays = Path(place) / "arrays.npz"
         np.savez(arrays, x=splits.train.images, y=splits.train.labels, xt=splits.test.images, yt=splits.test.labels)
         for seed in range(options.seeds):
+            conditions = {"seed": seed, "epochs": options.epochs}
             rows["vitrine"].append(with_vitrine(splits, options.epochs, seed, Path(place)))
-            print("vitrine", seed, rows["vitrine"][-1], flush=True)
+            print(json.dumps({"name": "vitrine", **conditions, **rows["vitrine"][-1]}), flush=True)
             if options.keras_python:
                 rows["keras"].append(with_keras(options.keras_python, arrays, options.epochs, seed))
-                print("keras  ", seed, rows["keras"][-1], flush=True)
+                print(json.dumps({"name": "keras", **conditions, **rows["keras"][-1]}), flush=True)
+    if not options.json:
+        summarise(rows)
+
+
+def summarise(rows: dict[str, list[dict[str, float]]]) -> None:
+    """Print mean ± sd and how an epoch's times compare."""
     for name, found in rows.items():
         if found:
             accuracies = [row["accuracy"] for row in found]

@@ -1,11 +1,14 @@
 """Start-up, first answer, throughput, and reopening a large catalogue, each as a user meets it.
 
-    VITRINE_DATA=... python benchmarks/speed.py
+    VITRINE_DATA=... python benchmarks/speed.py [--json]
 
-Whole commands are timed as new processes, five times each after one warm-up; printed: median, least and most.
+Whole commands are timed as new processes, five times each after one warm-up; printed: median, least and most, with
+--json as lines of JSON for results/speed.jsonl.
 Without Fashion-MNIST drawn garments stand in, and the first line says so.
 """
 
+import argparse
+import json
 import os
 import platform
 import statistics
@@ -14,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +32,31 @@ from vitrine.errors import DataError
 RUNS = 5
 
 
-def timed(what: str, work: Callable[[], object]) -> float:
-    """Print and return the median of RUNS, in milliseconds."""
-    work()
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        work()
-        times.append(1000 * (time.perf_counter() - start))
-    median = statistics.median(times)
-    print(f"{what:58s} {median:9.1f} ms  ({min(times):.1f} to {max(times):.1f})", flush=True)
-    return median
+@dataclass(frozen=True)
+class Clock:
+    """Times work and prints what it took, for people or as JSON."""
+
+    as_json: bool
+
+    def start(self, facts: dict[str, str | int]) -> None:
+        print(json.dumps(facts) if self.as_json else ", ".join(f"{key} {value}" for key, value in facts.items()))
+
+    def timed(self, what: str, work: Callable[[], object], images: int = 0, once: bool = False) -> None:
+        """RUNS times after a warm-up, or once. images: how many the work does, where images a second say more."""
+        if not once:
+            work()
+        times = []
+        for _ in range(1 if once else RUNS):
+            start = time.perf_counter()
+            work()
+            times.append(1000 * (time.perf_counter() - start))
+        median = statistics.median(times)
+        if self.as_json:
+            line = {"what": what, "milliseconds": round(median, 1), "least": round(min(times), 1)}
+            print(json.dumps({**line, "most": round(max(times), 1), "images": images}), flush=True)
+            return
+        rate = f"  {1000 * images / median:,.0f} images/s" if images else ""
+        print(f"{what:58s} {median:9.1f} ms  ({min(times):.1f} to {max(times):.1f}){rate}", flush=True)
 
 
 def command(*arguments: str) -> Callable[[], object]:
@@ -55,8 +73,24 @@ def data() -> Dataset:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    clock = Clock(parser.parse_args().json)
+    timed = clock.timed
     dataset = data()
-    print(f"{dataset.name}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    card = Encoder.load().card
+    clock.start(
+        {
+            "data": dataset.name,
+            "items": len(dataset),
+            "model": card.name,
+            "identity": card.identity[:8],
+            "machine": platform.machine(),
+            "cores": os.cpu_count() or 0,
+            "python": platform.python_version(),
+            "runs": RUNS,
+        }
+    )
     with tempfile.TemporaryDirectory() as place:
         os.environ["VITRINE_HOME"] = place
         photo = Path(place) / "photo.jpg"
@@ -68,12 +102,14 @@ def main() -> None:
         timed("classify one 600x600 photo, model loaded", lambda: encoder.classify([photo]))
         timed("classify one 28x28 image, model loaded", lambda: encoder.run(dataset.images[:1]))
         part = dataset.images[:10_000]
-        took = timed(f"embed {len(part):,} images", lambda: encoder.run(part))
-        print(f"{'':58s} {1000 * len(part) / took:9,.0f} images/s")
+        timed(f"embed {len(part):,} images", lambda: encoder.run(part), len(part))
         with LocalCatalogue.create("all", encoder) as catalogue:
-            start = time.perf_counter()
-            indexing.add_dataset(catalogue, encoder, dataset)
-            print(f"add {len(dataset):,} images to a catalogue {time.perf_counter() - start:34.1f} s")
+            timed(
+                f"add {len(dataset):,} images to a catalogue",
+                lambda: indexing.add_dataset(catalogue, encoder, dataset),
+                len(dataset),
+                once=True,
+            )
             catalogue.save_index()
             query = encoder.run(dataset.images[:1]).embeddings
             timed("search, catalogue open", lambda: catalogue.search(query, 12))
