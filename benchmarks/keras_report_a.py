@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=255.0)
     parser.add_argument("--base", choices=("learns", "frozen"), default="learns")
+    parser.add_argument("--stage", choices=("classifier", "both"), default="both")
     options = parser.parse_args()
     keras.utils.set_random_seed(options.seed)
     generator = np.random.default_rng(options.seed)
@@ -118,6 +119,8 @@ def main() -> None:
     seconds = round(time.perf_counter() - start, 1)
     print(json.dumps({"stage": "classifier", **conditions, **line, "seconds": seconds}), flush=True)
 
+    if options.stage == "classifier":
+        return
     if options.base == "frozen":
         base.trainable = False  # of every layer; True would unfreeze every one
     net = siamese(base)
