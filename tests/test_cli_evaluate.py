@@ -214,7 +214,7 @@ def test_the_model_of_cross_entropy_alone_is_a_baseline_once(
 
 
 def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_baselines(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, few: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "small.toml").write_text(
         """

@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pictures import save_folder
 from vitrine import storage
 from vitrine.datasets import ClassNames, Dataset, Splits
 from vitrine.encoder import Encoder
@@ -626,13 +627,17 @@ def test_a_resumed_run_gives_the_same_file_as_an_unbroken_one(
 
 def test_killed_at_any_moment_and_resumed(tmp_path: Path, drawn: Splits) -> None:
     """Kill -9 in the middle, twice, as a user's machine might."""
-    recipe = [f"--{key}={value}" for key, value in {**TINY, "epochs": "5", "limit": "300"}.items()]
+    save_folder(drawn.train, tmp_path / "pictures")
+    recipe = [f"--{key}={value}" for key, value in {**TINY, "epochs": "5", "data.name": "pictures"}.items()]
     command = [sys.executable, "-c", "import vitrine.cli; vitrine.cli.main()", "train", "compact", *recipe, "--out"]
-    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True, cwd=tmp_path)
     for kill, wanted in enumerate((1, 3)):
         extra = ["--resume"] if kill else []
         process = subprocess.Popen(
-            [*command, tmp_path / "broken", *extra], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, tmp_path / "broken", *extra],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
         )
         history = tmp_path / "broken" / "history.jsonl"
         deadline = time.monotonic() + 120
@@ -642,7 +647,7 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path, drawn: Splits) -> None
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run([*command, tmp_path / "broken", "--resume"], check=True, capture_output=True)
+    subprocess.run([*command, tmp_path / "broken", "--resume"], check=True, capture_output=True, cwd=tmp_path)
     assert (tmp_path / "broken" / "model.onnx").read_bytes() == (tmp_path / "whole" / "model.onnx").read_bytes()
 
 
