@@ -207,3 +207,11 @@ def test_what_the_demo_says_of_itself() -> None:
   time             32.8 s
 """
     assert make_demo.said(text) == {"accuracy": 0.9497, "precision_at_1": 0.9386, "demo_seconds": 32.8}
+
+
+def test_the_losses_in_the_lesson_are_those_of_the_results() -> None:
+    """docs/metric-learning.md repeats a table of docs/results.md."""
+    lesson = (make_results.PAGE.with_name("metric-learning.md")).read_text(encoding="utf-8")
+    rows = [row for row in lesson.splitlines() if " ± " in row and row.startswith("| ")]
+    assert len(rows) == len({row["name"] for row in logs.read(RESULTS).of("losses.jsonl")})
+    assert set(rows) <= set(make_results.PAGE.read_text(encoding="utf-8").splitlines())
