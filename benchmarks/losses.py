@@ -161,7 +161,7 @@ def _draw(rows: list[dict[str, str | float]], path: Path) -> None:
         across, up = zip(*points, strict=True)
         axes.plot(across, up, marker=marker, label=f"second_view {share:g}")
     for looks, x, y in zip(LOOKS_WEIGHTS, across, up, strict=True):  # the last line's points say which is which
-        axes.annotate(f"{looks:g}", (x, y), textcoords="offset points", xytext=(6, -12), fontsize=9)
+        axes.annotate(f"{looks:g}", (x, y), textcoords="offset points", xytext=(-6, -12), ha="right", fontsize=9)
     axes.set_xlabel("original found first (success at 1)")
     axes.set_ylabel("MAP@R, leave one out")
     axes.set_title("Validation: same class against same picture; numbers: looks_weight")
