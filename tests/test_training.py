@@ -846,4 +846,4 @@ def test_the_default_model_was_trained_by_the_recipe_in_the_repository(encoder: 
     now = json.loads(json.dumps(recipe.to_json()))
     for table, entries in encoder.card.recipe.items():  # keys that came later have their defaults
         assert table == "name" or {**now[table], **entries} == now[table]
-    assert encoder.card.metrics["validation_images"] == 6_000
+    assert encoder.card.metrics["validation_images"] == 60_000 * recipe.data.validation
