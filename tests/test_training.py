@@ -60,6 +60,7 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
     )
     assert (recipe.training.epochs, recipe.optimiser.learning_rate, recipe.model.widths) == (3, 1.0, (8, 8))
     assert recipe.data.name == "drawn"
+    assert recipes.load("compact", {"validation": ".25"}).data.validation == 0.25
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ A recipe is found by name in the package's `recipes/` folder or by path. Any key
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -331,7 +332,8 @@ def _parse(written: str) -> Any:
     try:
         return tomllib.loads(f"value = {written}")["value"]
     except tomllib.TOMLDecodeError:
-        return written
+        # TOML wants a digit before the point
+        return float(f"0{written}") if re.fullmatch(r"\.\d+", written) else written
 
 
 def _build(name: str, values: dict[str, Any]) -> Recipe:
