@@ -179,6 +179,11 @@ def test_folders_that_cannot_be_measured(
         (["--out", "x"], "--out does nothing"),
         (["--set", "looks=3"], "--set does nothing"),
         (["siamese", "--protocol", "unseen-classes", "--set", "looks"], "wants KEY=VALUE"),
+        (["siamese", "--protocol", "unseen-classes", "--set", "seed=3", "--seed", "2"], "--seed and --set seed both"),
+        (
+            ["siamese", "--protocol", "unseen-classes", "--set", "training.epochs=3", "--epochs", "2"],
+            "--epochs and --set",
+        ),
         (["siamese", "--protocol", "unseen-classes", "--set", "look=3"], "'look'"),
         (["nowhere.toml", "--protocol", "unseen-classes"], "The recipe nowhere.toml cannot be read"),
     ],

@@ -43,10 +43,11 @@ def test_compare_says_how_probable_by_what_and_what_each_is(cli: Cli, model: Pat
     lines = out.splitlines()
     assert lines[0] == "same kind of garment: 97.3 %"
     assert lines[1].startswith("  1.0000  cosine similarity")
-    assert lines[2] == lines[4] == str(photo)
-    assert lines[3].startswith("  Ankle boot  ")
-    assert lines[3].endswith(" %")
-    assert len(lines) == 6
+    assert lines[2].startswith("  0.0000  distance of the embeddings")
+    assert lines[3] == lines[5] == str(photo)
+    assert lines[4].startswith("  Ankle boot  ")
+    assert lines[4].endswith(" %")
+    assert len(lines) == 7
 
 
 def test_nothing_is_called_certain(cli: Cli, model: Path, photo: Path, shirt: Path) -> None:
@@ -57,7 +58,7 @@ def test_compare_json(cli: Cli, model: Path, photo: Path, shirt: Path, encoder: 
     code, out, _ = cli("compare", photo, shirt, "--model", model, "--json", "--lang", "uk")
     assert code == 0
     answer = json.loads(out)
-    assert list(answer) == ["same_probability", "score", "model", "measure", "a", "b"]
+    assert list(answer) == ["same_probability", "score", "model", "measure", "distance", "a", "b"]
     assert list(answer["a"]) == list(answer["b"]) == ["source", "label", "probability"]
     there = Encoder.load(model).compare(photo, shirt)
     assert (answer["same_probability"], answer["score"]) == pytest.approx((there.same_probability, there.score))
@@ -120,9 +121,10 @@ def test_pictures_that_cannot_be_read(cli: Cli, model: Path, photo: Path, bad: s
     [
         (["-", "-"], "Only one of the two pictures"),
         (["", "photo"], "name is empty"),
+        (["https://example.org/boot.jpg", "photo"], "https://example.org/boot.jpg is a web address"),
         (["photo", "."], "is not a file"),
         (["photo", "photo", "--model", "none"], "There is no model 'none'"),
-        (["photo", "photo", "--model", "plain.onnx"], "no similarity table; train it again"),
+        (["photo", "photo", "--model", "plain.onnx"], "cannot compare: its training held out too few"),
         (["photo", "photo", "--out", "file/both.png"], "Cannot"),
         (["photo", "photo", "--out", "both.txt"], "does not end in .png"),
         (["mine.png", "photo", "--out", "mine.png"], "would be lost"),

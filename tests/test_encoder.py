@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrine import modelfile
+from vitrine import metrics, modelfile
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
 from vitrine.errors import InputError, ModelFileError
@@ -65,6 +65,7 @@ def test_golden_answers(drawn: Splits, encoder: Encoder) -> None:
 
 TABLES = [
     Similarity("cosine", (0.0, 0.5, 1.0), (0.05, 0.5, 0.95)),
+    Similarity("class-product", (0.0, 0.5, 0.6), (0.05, 0.5, 0.95)),
     Similarity("class-distance", (0.0, 1.0, 1.4), (0.95, 0.1, 0.05)),
 ]
 
@@ -86,7 +87,9 @@ def test_compare_is_symmetrical_and_takes_pictures_of_any_kind(
         assert (other.same_probability, other.score) == pytest.approx((there.same_probability, there.score), abs=1e-5)
     assert there.same_probability == table.probability(np.array([there.score]))[0]
     itself = able.compare(a, a)
-    assert itself.score == pytest.approx({"cosine": 1, "class-distance": 1e-7**0.5}[table.measure], abs=1e-5)
+    p = metrics.softmax(able.run(able.prepare([a])).logits)
+    scores = {"cosine": 1, "class-product": float((p * p).sum()), "class-distance": 1e-7**0.5}
+    assert itself.score == pytest.approx(scores[table.measure], abs=1e-5)
     assert itself.same_probability == pytest.approx(0.95, abs=1e-3)
     assert itself.same_probability > there.same_probability
 
@@ -112,7 +115,7 @@ def test_a_model_without_a_table_cannot_compare(drawn: Splits, encoder: Encoder)
     outputs = plain.run(drawn.test.images[:2])
     image = drawn.test.images[0]
     for ask in (plain.scores, plain.same_probability):
-        with pytest.raises(ModelFileError, match="no similarity table; train it again"):
+        with pytest.raises(ModelFileError, match="cannot compare: its training held out too few"):
             ask(outputs, outputs)
     with pytest.raises(ModelFileError, match="or name another model"):
         plain.compare(image, image)

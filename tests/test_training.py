@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pictures import save_folder
+from pictures import Cli, save_folder
 from vitrine import storage
 from vitrine.datasets import ClassNames, Dataset, Splits
 from vitrine.encoder import Encoder
@@ -652,6 +652,23 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path, drawn: Splits) -> None
     assert (tmp_path / "broken" / "model.onnx").read_bytes() == (tmp_path / "whole" / "model.onnx").read_bytes()
 
 
+def test_a_class_of_which_none_is_held_out_is_named(tmp_path: Path, drawn: Splits, cli: Cli) -> None:
+    """Twelve pictures of one class, one of another: nothing of the second is validated, and nothing can be compared."""
+    labels = drawn.train.labels
+    some = np.concatenate([np.flatnonzero(labels == 0)[:12], np.flatnonzero(labels == 1)[:1]])
+    save_folder(drawn.train[some], tmp_path / "pictures")
+    recipe = [f"--{key}={value}" for key, value in {**TINY, "epochs": "1", "validation": "0.3"}.items()]
+    run = tmp_path / "run"
+    code, _, err = cli("train", "compact", f"--data.name={tmp_path / 'pictures'}", *recipe, "--out", run)
+    assert code == 0
+    name = drawn.train.class_names["en"][1].replace("/", "-")
+    assert f"No image was held out of {name}, so the validation accuracy says nothing of it; add pictures" in err
+    assert "but not compare: no class has two images among those held out, or only one class has any." in err
+    picture = next((tmp_path / "pictures").rglob("*.png"))
+    code, _, err = cli("compare", picture, picture, "--model", run / "model.onnx")
+    assert (code, "cannot compare: its training held out too few images" in err) == (2, True)
+
+
 def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(drawn: Splits, tmp_path: Path) -> None:
     looks = {"looks": "8", "metric": "supcon", "positives": "image", "views": "2", "epochs": "1"}
     first = loop.train(tiny(**looks), drawn.train, tmp_path)
@@ -707,7 +724,7 @@ def test_every_loss_trains_learns_and_resumes_to_the_same_file(
     assert files[0] == files[1]
     table = whole.card.similarity
     assert table is not None
-    assert table.measure == ("class-distance" if changes["metric"] == "report-a" else "cosine")
+    assert (table.measure == "class-distance") == (changes["metric"] == "report-a")
 
 
 def test_a_recipe_goes_on_from_the_run_that_it_names(drawn: Splits, tmp_path: Path) -> None:

@@ -47,11 +47,13 @@ class Prediction:
 @dataclass(frozen=True)
 class Comparison:
     """How alike two pictures are. same_probability: that both show the same class, if as many pairs do as do not.
-    score: the model's measure of likeness, see `Similarity`.
+    score: the model's measure of likeness, see `Similarity`. distance: Euclidean, of the embeddings, 0 to 2; it counts
+    looks and shape, too, where the embedding has them.
     """
 
     same_probability: float
     score: float
+    distance: float
 
 
 class Encoder:
@@ -167,14 +169,21 @@ class Encoder:
         Raises ImageError, or ModelFileError when the model has no similarity table.
         """
         outputs = self.run(self.prepare([a, b]))
-        pair = outputs[:1], outputs[1:]
-        return Comparison(float(self.same_probability(*pair)[0]), float(self.scores(*pair)[0]))
+        return self.comparison(outputs[:1], outputs[1:])
+
+    def comparison(self, a: Outputs, b: Outputs) -> Comparison:
+        """The same of what `run` said of them, one row each. Raises ModelFileError as `compare` does."""
+        table = self._table()
+        score = pair_scores(table.measure, a, b)
+        distance = np.linalg.norm(a.embeddings[0].astype(np.float64) - b.embeddings[0])
+        return Comparison(float(table.probability(score)[0]), float(score[0]), float(distance))
 
     def _table(self) -> Similarity:
         if self.card.similarity is None:
             raise ModelFileError(
-                f"This model file ({self.card.name}, {self.card.identity[:8]}) cannot compare, for it has no"
-                " similarity table; train it again with `vitrine train`, or name another model."
+                f"This model file ({self.card.name}, {self.card.identity[:8]}) cannot compare: its training held out"
+                " too few images of each class to fit a similarity table on; train it with more images or a larger"
+                " data.validation, or name another model."
             )
         return self.card.similarity
 
@@ -190,7 +199,8 @@ def pair_scores(measure: Measure, left: Outputs, right: Outputs) -> npt.NDArray[
         )
     if measure == "cosine":
         return similarity.cosine(left.embeddings, right.embeddings)
-    return similarity.class_distance(left.logits, right.logits)
+    of_classes = similarity.class_product if measure == "class-product" else similarity.class_distance
+    return of_classes(left.logits, right.logits)
 
 
 def find(name_or_path: str | Path) -> Path:

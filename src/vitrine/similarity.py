@@ -16,7 +16,9 @@ from vitrine import metrics
 from vitrine.errors import DataError, InputError
 from vitrine.metrics import Floats
 
-Measure = Literal["cosine", "class-distance"]
+Measure = Literal["cosine", "class-product", "class-distance"]
+DISTANCES = ("class-distance",)
+"""The measures that are smaller for what is more alike."""
 
 KNOTS = 64
 """At most so many points has a table that `fit` makes."""
@@ -26,9 +28,9 @@ KNOTS = 64
 class Similarity:
     """A table from the number that says how alike two pictures are to the probability that both show the same class.
 
-    measure: "cosine" (see `cosine`) or "class-distance" (see `class_distance`). scores: at least two, strictly
-    increasing. probabilities: one per score, 0 to 1, monotone; for the cosine they never fall. Between two scores the
-    probability is linear, outside them constant.
+    measure: "cosine", "class-product" or "class-distance": see `cosine`, `class_product`, `class_distance`. scores: at
+    least two, strictly increasing. probabilities: one per score, 0 to 1, monotone; they never fall, but for a distance.
+    Between two scores the probability is linear, outside them constant.
     """
 
     measure: Measure
@@ -38,7 +40,8 @@ class Similarity:
     def __post_init__(self) -> None:
         if self.measure not in get_args(Measure):
             raise InputError(
-                f"A similarity table has the measure {self.measure!r}; allowed are 'cosine' and 'class-distance'."
+                f"A similarity table has the measure {self.measure!r}; allowed are"
+                f" {', '.join(map(repr, get_args(Measure)))}."
             )
         if len(self.scores) != len(self.probabilities) or len(self.scores) < 2:
             raise InputError(
@@ -49,9 +52,10 @@ class Similarity:
             raise InputError("The scores of a similarity table must be finite and strictly increasing.")
         if not all(0 <= probability <= 1 for probability in self.probabilities):  # refuses NaN, too
             raise InputError("The probabilities of a similarity table must be within 0 to 1.")
-        falls = self.measure != "cosine" and _rising(self.probabilities[::-1])
+        distance = self.measure in DISTANCES
+        falls = distance and _rising(self.probabilities[::-1])
         if not falls and not _rising(self.probabilities):
-            wanted = "never fall" if self.measure == "cosine" else "be monotone"
+            wanted = "be monotone" if distance else "never fall"
             raise InputError(f"The probabilities of a similarity table for {self.measure} must {wanted}.")
 
     def probability(self, scores: Floats) -> npt.NDArray[np.float64]:
@@ -90,6 +94,20 @@ def cosine(left: Floats, right: Floats) -> npt.NDArray[np.float64]:
     return np.clip(products, -1.0, 1.0)  # rounding may leave a little more
 
 
+def class_product(left: Floats, right: Floats) -> npt.NDArray[np.float64]:
+    """The probability that two draws fall on one class, row by row: sum_i p_i q_i, p and q the softmax of the logits
+    (n, classes) at temperature 1. (n,) float64, 0 to 1.
+
+    >>> unsure = np.array([[0.0, 0.0], [50.0, 0.0]])
+    >>> class_product(unsure, unsure).round(6).tolist()
+    [0.5, 1.0]
+    """
+    products: npt.NDArray[np.float64] = np.einsum(
+        "nc,nc->n", metrics.softmax(left), metrics.softmax(right), dtype=np.float64
+    )
+    return np.clip(products, 0.0, 1.0)
+
+
 def class_distance(left: Floats, right: Floats) -> npt.NDArray[np.float64]:
     """Euclidean distance of the class probabilities, row by row: sqrt(max(sum_i (p_i - q_i)^2, 1e-7)), p and q the
     softmax of the logits (n, classes) at temperature 1. (n,) float64, from 0.0003 for the same to 1.414.
@@ -105,8 +123,8 @@ def class_distance(left: Floats, right: Floats) -> npt.NDArray[np.float64]:
     return distances
 
 
-def fit(scores: Floats, same: npt.NDArray[np.bool_]) -> Similarity:
-    """The table of cosines for pairs with these scores (n,), of which `same` (n,) are of the same class.
+def fit(scores: Floats, same: npt.NDArray[np.bool_], measure: Measure = "cosine") -> Similarity:
+    """The table for pairs with these scores (n,), of which `same` (n,) are of the same class; measure: no distance.
 
     Isotonic regression (Zadrozny and Elkan 2002, KDD) gives the function with the least squared error among all that
     never fall, in steps; each step counts at the mean score of its pairs, and between two of these points the function
@@ -130,14 +148,14 @@ def fit(scores: Floats, same: npt.NDArray[np.bool_]) -> Similarity:
     stepped = IsotonicRegression().fit_transform(x, y).round(9)  # (n + 2,)
     steps, step_of, sizes = np.unique(stepped, return_inverse=True, return_counts=True)
     if len(steps) == 1:  # the scores say nothing
-        return Similarity("cosine", tuple(map(float, ends)), tuple(steps.repeat(2).tolist()))
+        return Similarity(measure, tuple(map(float, ends)), tuple(steps.repeat(2).tolist()))
     # x lies on a grid of 1e-6, so the means of two steps are at least as far apart and stay apart when rounded
     centres = (np.bincount(step_of, weights=x) / sizes).round(6)
     if len(steps) > KNOTS:
         way = np.cumsum(sizes) / len(x) + steps
         kept = np.unique(np.searchsorted(way, np.linspace(way[0], way[-1], KNOTS)))
         centres, steps = centres[kept], steps[kept]
-    return Similarity("cosine", tuple(centres.tolist()), tuple(steps.tolist()))
+    return Similarity(measure, tuple(centres.tolist()), tuple(steps.tolist()))
 
 
 def _rising(values: tuple[float, ...], strictly: bool = False) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MEASURES = {
     "cosine": "cosine similarity of the embeddings: 1 is the same; 0 and below, nothing in common",
+    "class-product": "chance that both are of one class, by the probabilities of their classes: 0 to 1",
     "class-distance": "distance of the class probabilities: 0 is the same, 1.41 is sure of two different classes",
 }
 
@@ -43,23 +44,23 @@ def compare(
     names = encoder.card.classes.get(lang, encoder.card.classes["en"])
     pictures = _read(a, b)
     outputs = encoder.run(encoder.prepare(pictures))
-    same = float(encoder.same_probability(outputs[:1], outputs[1:])[0])
-    score = float(encoder.scores(outputs[:1], outputs[1:])[0])
-    assert encoder.card.similarity is not None  # or `scores` had raised
+    found = encoder.comparison(outputs[:1], outputs[1:])
+    assert encoder.card.similarity is not None  # or `comparison` had raised
     measure = encoder.card.similarity.measure
     shown = [(names[prediction.class_index], prediction.probability) for prediction in encoder.predictions(outputs)]
     lines = [f"{label}  {_percent(probability)}" for label, probability in shown]
-    answer = f"same kind of garment: {_percent(same)}"
+    answer = f"same kind of garment: {_percent(found.same_probability)}"
     if as_json:
-        facts = {"same_probability": same, "score": score, "model": encoder.card.name, "measure": measure}
-        found = [
+        facts = {"same_probability": found.same_probability, "score": found.score, "model": encoder.card.name}
+        sides = [
             {"source": source, "label": label, "probability": probability}
             for source, (label, probability) in zip((a, b), shown, strict=True)
         ]
-        output.print_json({**facts, "a": found[0], "b": found[1]})
+        output.print_json({**facts, "measure": measure, "distance": found.distance, "a": sides[0], "b": sides[1]})
     else:
         print(answer)
-        print(f"  {score:.4f}  {MEASURES[measure]}")
+        print(f"  {found.score:.4f}  {MEASURES[measure]}")
+        print(f"  {found.distance:.4f}  distance of the embeddings: 0 is the same, up to 2")
         for source, line in zip((a, b), lines, strict=True):
             print(f"{source}\n  {line}")
     if out is not None:
@@ -75,6 +76,8 @@ def _read(a: str, b: str) -> "list[Pixels]":
         try:
             if not source:
                 raise ImageError("A picture's name is empty; name a picture.")
+            if "://" in source:
+                raise look.web_address(source)
             given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
             read.append(images.read(given, "Standard input" if source == "-" else None))
         except ImageError as error:

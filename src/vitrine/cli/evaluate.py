@@ -77,11 +77,15 @@ def evaluate(
         typer.Option("--baseline-model", help="Measure this model, too; may be repeated.", show_default=False),
     ] = None,
     seed: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--seed", min=0, max=2**31 - 1, help="Chooses images, alterations and pairs; of the trainings, too."
+            "--seed",
+            min=0,
+            max=2**31 - 1,
+            help="Chooses images, alterations and pairs; of the trainings, too.",
+            show_default="0, or the recipe's",
         ),
-    ] = 0,
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -114,8 +118,12 @@ def evaluate(
     """
     if protocol == "unseen-classes" and unseen.names_a_recipe(model):
         _refuse({"--data": data, "--baseline-model": baseline_model}, "a recipe, which names its own data")
-        overrides = _changes(changes or []) | {"training.seed": str(seed)}
-        overrides |= {"training.epochs": str(epochs)} if epochs else {}
+        overrides = _changes(changes or [])
+        for name, value in (("seed", seed), ("epochs", epochs)):
+            if value is not None:
+                if {name, f"training.{name}"} & overrides.keys():
+                    raise InputError(f"--{name} and --set {name} both give the same key of the recipe; leave one out.")
+                overrides[f"training.{name}"] = str(value)
         _by_recipe(unseen.rows(model, overrides, baselines, out or unseen.RUNS, data_dir), as_json)
         return
     _refuse({"--epochs": epochs, "--set": changes, "--out": out}, "a model file, which is not trained")
@@ -131,14 +139,14 @@ def evaluate(
     for name, subject, look in subjects:
         splits = load(look)
         with output.stage(f"Measure {name} on {data}, {protocol}") as progress:
-            found = _measure(protocol, subject, splits, classes, seed, progress)
+            found = _measure(protocol, subject, splits, classes, seed or 0, progress)
         if protocol in ("query-gallery", "leave-one-out"):
             _note_unknown(name, subject, splits)
         rows.append((name, found))
         if as_json:
             output.print_json({"model": name, "data": data, **_facts(found, classes)})
     first = rows[0][1]
-    if first.left_out:
+    if first.left_out:  # the same for all: it is the labels that say so
         output.say(
             f"Of {first.n:,} images, {first.left_out:,} cannot find another of their class, because there is none; the"
             " means over searches leave them out."
@@ -189,8 +197,8 @@ def _models(model: str, protocol: Protocol, baselines: bool, others: Sequence[st
     for name, encoder in found:
         if protocol == "pairs" and encoder.card.similarity is None:
             raise ModelFileError(
-                f"The model {name} has no similarity table, so it gives no probability for a pair; train it again with"
-                " `vitrine train`, or name another model."
+                f"The model {name} gives no probability for a pair: its training held out too few images of each class"
+                " to fit a similarity table on; train it with more images or a larger data.validation, or name another."
             )
     return found
 
@@ -285,7 +293,8 @@ def _note_unknown(name: str, subject: "Subject", splits: "Splits") -> None:
 def _facts(found: "Evaluation", classes: Sequence[int]) -> dict[str, str | int | float | list[int] | None]:
     measured = {key: getattr(found, key) for key in MEASURES}
     rounded = {key: None if value is None else round(value, 6) for key, value in measured.items()}
-    return {"protocol": found.protocol, **rounded, "n": found.n, "classes": list(classes) or None}
+    counts = {"n": found.n, "left_out": found.left_out}
+    return {"protocol": found.protocol, **rounded, **counts, "classes": list(classes) or None}
 
 
 def _print(title: str, rows: "list[tuple[str, Evaluation]]") -> None:

@@ -84,6 +84,8 @@ def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineEr
             yield "-", sys.stdin.buffer.read(images.MAX_BYTES + 1)
         elif not path:
             yield path, InputError("A picture's name is empty; name a picture or a folder of pictures.")
+        elif "://" in path:
+            yield path, web_address(path)
         elif os.path.isdir(path):
             try:
                 files, refused = image_folder.scan(Path(path))
@@ -94,6 +96,10 @@ def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineEr
             yield from ((str(entry.path), ImageError(entry.reason)) for entry in refused)
         else:
             yield path, Path(path)
+
+
+def web_address(source: str) -> ImageError:
+    return ImageError(f"{source} is a web address; vitrine reads files only: save the picture and name that file.")
 
 
 def _print_prediction(source: str, prediction: "Prediction", names: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from vitrine.datasets import Dataset
     from vitrine.spec import ImageSpec
-    from vitrine.training.loop import Epoch, Step, Watch
+    from vitrine.training.loop import Epoch, Result, Step, Watch
     from vitrine.training.recipe import Recipe
     from vitrine.training.tuning import Trial
 
@@ -92,6 +92,7 @@ def train(
         as_json,
         again,
     )
+    _note_gaps(result)
     metrics = result.card.metrics
     if as_json:
         output.print_json(
@@ -104,6 +105,22 @@ def train(
             f" {result.model.stat().st_size / 1e6:.2f} MB"
         )
         print(f"Use it: vitrine classify PICTURE --model {result.model}")
+
+
+def _note_gaps(result: "Result") -> None:
+    """Say what the validation images were too few for."""
+    names = result.unvalidated
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        output.say(
+            f"No image was held out of {shown}, so the validation accuracy says nothing of"
+            f" {'it' if len(names) == 1 else 'them'}; add pictures, or set a larger data.validation."
+        )
+    if result.card.similarity is None:
+        output.say(
+            "This model can classify and search, but not compare: no class has two images among those held out, or only"
+            " one class has any."
+        )
 
 
 def check_extra() -> None:

@@ -26,6 +26,9 @@ from vitrine.training.models import ForModelFile, Network
 from vitrine.training.recipe import Recipe
 
 Places = npt.NDArray[np.intp]
+Answers = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]
+
+FITTED_MEASURES: tuple[Measure, ...] = ("class-product", "cosine")
 
 TOLERANCE = 1e-3
 """Largest allowed difference between ONNX Runtime and torch, both float32: in a logit, relative to the largest one; in
@@ -35,7 +38,7 @@ a number of the embedding.
 OPSET = 18
 
 FITTED_PAIRS, MEASURED_PAIRS = 200_000, 20_000
-"""How many pairs of validation images the similarity table is fitted on (seed 0), and measured on (seed 1)."""
+"""How many pairs of validation images a similarity table is fitted on (seed 0), and measured on (seed 1)."""
 
 
 def export(
@@ -71,11 +74,11 @@ def export(
         data=data,
         metrics={},
     )
-    return _write_measured(path, content, card, validation)
+    return write_measured(path, content, card, validation)
 
 
-def _write_measured(path: Path, content: bytes, card: ModelCard, validation: Dataset) -> ModelCard:
-    """Fit the temperature and, unless the card has one, the similarity table; measure, write."""
+def write_measured(path: Path, content: bytes, card: ModelCard, validation: Dataset) -> ModelCard:
+    """Fit the temperature and, unless the card has one, the similarity table; measure, write. Raises StorageError."""
     outputs = Encoder.from_content(content, card).run(validation.images)
     logits = outputs.logits
     temperature = metrics.fit_temperature(logits, validation.labels)
@@ -86,33 +89,75 @@ def _write_measured(path: Path, content: bytes, card: ModelCard, validation: Dat
         "validation_ece": metrics.expected_calibration_error(probabilities, validation.labels),
         "validation_images": len(validation),
     }
-    table = card.similarity or _fit_similarity(outputs, validation.labels)
+    table = card.similarity
     if table:
-        measured |= _measure_pairs(table, outputs, validation.labels)
+        measured |= _pair_metrics(_answers(table, outputs, validation.labels))
+    else:
+        table, pair_metrics = _fit_similarity(outputs, validation.labels)
+        measured |= pair_metrics
     rounded = {name: round(value, 6) for name, value in measured.items()}
     final = replace(card, temperature=round(temperature, 6), similarity=table, metrics=rounded)
     modelfile.write(path, content, final)
     return final
 
 
-def _fit_similarity(outputs: Outputs, labels: npt.NDArray[np.int64]) -> Similarity | None:
-    """The table for the cosine, from balanced pairs of the outputs; None where the labels (n,) make none."""
-    try:
-        left, right, same = balanced_pairs(labels, FITTED_PAIRS, seed=0)
-        return similarities.fit(_scores("cosine", outputs, left, right), same)
-    except DataError:  # one class; no class twice; an embedding that is the same for all
-        return None
-
-
-def _measure_pairs(table: Similarity, outputs: Outputs, labels: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Binary cross-entropy and mean absolute error on other balanced pairs, of the same images as the fit's; nothing
-    where the labels make no pairs.
+def _fit_similarity(outputs: Outputs, labels: npt.NDArray[np.int64]) -> tuple[Similarity | None, dict[str, float]]:
+    """The table of the measure that tells pairs best, fitted on balanced pairs of the outputs, and how well it does:
+    by tables of one half of the images, asked about the other half. None where the labels (n,) make no pairs.
     """
+    found: list[tuple[Similarity, dict[str, float]]] = []
+    for measure in FITTED_MEASURES:
+        try:
+            table = _fitted(measure, outputs, labels)
+            found.append((table, _pair_metrics(_crossed(table, outputs, labels))))
+        except DataError:  # one class; no class twice; one score for all
+            continue
+    return min(found, key=lambda one: one[1]["validation_pair_loss"], default=(None, {}))
+
+
+def _fitted(measure: Measure, outputs: Outputs, labels: npt.NDArray[np.int64]) -> Similarity:
+    """Raises DataError where there is nothing to fit."""
+    left, right, same = balanced_pairs(labels, FITTED_PAIRS, seed=0)
+    return similarities.fit(_scores(measure, outputs, left, right), same, measure)
+
+
+def _crossed(table: Similarity, outputs: Outputs, labels: npt.NDArray[np.int64]) -> Answers:
+    """What tables like this one, each of one half of the images, say of pairs of the other half; where a half makes no
+    pairs, what this one says of its own images.
+    """
+    halves = _halves(labels)
+    try:
+        tables = [_fitted(table.measure, outputs[half], labels[half]) for half in halves]
+        answers = [
+            _answers(other, outputs[half], labels[half]) for other, half in zip(tables[::-1], halves, strict=True)
+        ]
+        return np.concatenate([probability for probability, _ in answers]), np.concatenate(
+            [same for _, same in answers]
+        )
+    except DataError:
+        return _answers(table, outputs, labels)
+
+
+def _halves(labels: npt.NDArray[np.int64]) -> list[Places]:
+    """Places of every other image of each class, and of the rest."""
+    order = np.argsort(labels, kind="stable")
+    return [np.sort(order[::2]), np.sort(order[1::2])]
+
+
+def _answers(table: Similarity, outputs: Outputs, labels: npt.NDArray[np.int64]) -> Answers:
+    """Probability (n,) and truth (n,) of other balanced pairs than those of `_fitted`; empty where there are none."""
     try:
         left, right, same = balanced_pairs(labels, MEASURED_PAIRS, seed=1)
     except DataError:
+        return np.empty(0), np.empty(0, np.bool_)
+    return table.probability(_scores(table.measure, outputs, left, right)), same
+
+
+def _pair_metrics(answers: Answers) -> dict[str, float]:
+    """Binary cross-entropy and mean absolute error; nothing without pairs."""
+    probability, same = answers
+    if not len(same):
         return {}
-    probability = table.probability(_scores(table.measure, outputs, left, right))
     return {
         "validation_pair_loss": metrics.binary_cross_entropy(probability, same),
         "validation_pair_error": metrics.mean_absolute_error(probability, same),

@@ -31,7 +31,7 @@ from vitrine.spec import ImageSpec
 from vitrine.training import checkpoints, losses, models, samplers, summary
 from vitrine.training.checkpoints import Checkpoint
 from vitrine.training.export import export
-from vitrine.training.recipe import DataTable, OptimiserTable, Recipe, ScheduleTable
+from vitrine.training.recipe import DataTable, OptimiserTable, Recipe, ScheduleTable, names
 from vitrine.training.transforms import augment
 
 MODEL_FILE = "model.onnx"
@@ -81,12 +81,15 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished training. history: one entry per epoch, those before a resume too."""
+    """A finished training. history: one entry per epoch, those before a resume too. unvalidated: names of the classes
+    of which no image was held out, so that no figure of validation speaks of them.
+    """
 
     model: Path
     card: ModelCard
     history: list[Epoch]
     parameters: int
+    unvalidated: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,16 @@ def train(
     _write_run(run, learnt.facts, learnt.state, learnt.seen[:1])  # with what was fitted
     table = _head_table(learnt.state.objective)
     card = export(network, recipe, learnt.image, learnt.facts["data"], learnt.validation, run / MODEL_FILE, table)
-    return Result(run / MODEL_FILE, card, learnt.history, models.parameter_count(network))
+    return Result(
+        run / MODEL_FILE, card, learnt.history, models.parameter_count(network), _unvalidated(recipe, learnt.validation)
+    )
+
+
+def _unvalidated(recipe: Recipe, validation: Dataset) -> tuple[str, ...]:
+    """See `Result`."""
+    counts = validation.counts()
+    names = validation.class_names["en"]
+    return tuple(name for k, name in enumerate(names) if not counts[k] and k not in recipe.data.leave_out)
 
 
 @dataclass(frozen=True)
@@ -450,9 +462,10 @@ def _start_from(network: models.Network, run: Path, facts: dict[str, Any]) -> No
     training images: what is held out here it may have learnt.
     """
     if not (run / MODEL_FILE).exists() or not checkpoints.exists(run):
+        first = run.name if run.name in names() else "RECIPE"
         raise InputError(
             f"This recipe goes on from a finished run in {run}, and there is none; make it first: vitrine train"
-            f" {run.name} --out {run}"
+            f" {first} --out {run}"
         )
     found = checkpoints.load(run)
     stored, wanted = _decisive(found.facts.get("recipe")), _decisive(json.loads(json.dumps(facts["recipe"])))

@@ -7,6 +7,7 @@ A recipe is found by name in the package's `recipes/` folder or by path. Any key
 
 import dataclasses
 import difflib
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -483,7 +484,7 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
             )
         return tuple(value)
     if kind is float and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else math.inf  # beyond, float() raises; no range allows it
     if type(value) is not kind:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
         raise RecipeError(f"{key} is {value!r}; it must be {wanted}.")
