@@ -31,7 +31,8 @@ def compare(
 ) -> None:
     """Say how probably two pictures show the same kind of garment.
 
-    The probability is for pairs that are as often of the same kind as of different kinds.
+    The probability is for pairs that are as often of the same kind as of different kinds, and for pictures like those
+    that the model learnt from: on photos with a background or a person in them it says little.
 
     Example: vitrine compare boot.jpg shoe.jpg --out both.png
     """
