@@ -26,8 +26,6 @@ Vectors = npt.NDArray[np.floating]
 
 SEED = 0
 NEIGHBOURS = 9
-SHARPNESS = 1.2
-"""Of the shipped weights, see docs/decisions/0005."""
 
 
 def main() -> None:
@@ -70,7 +68,7 @@ def _altered(held: Dataset, subjects: dict[str, evaluation.Subject], path: Path,
 def _ways(held: Dataset, subjects: dict[str, evaluation.Subject], path: Path, model: str) -> None:
     """The shirt that comes nearest to being a shirt or a T-shirt with equal probability."""
     siamese, compact, pixels = (subject.run(held.images) for subject in subjects.values())
-    p = metrics.softmax(siamese.logits * SHARPNESS)
+    p = metrics.softmax(siamese.logits * Encoder.load("default").card.recipe["model"]["sharpness"])
     shirt, t_shirt = (held.class_names["en"].index(name) for name in ("Shirt", "T-shirt/top"))
     shirts = np.flatnonzero((held.labels == shirt) & (p[:, shirt] > p[:, t_shirt]))
     query = int(shirts[(p[shirts, shirt] - p[shirts, t_shirt] + 1 - p[shirts][:, [shirt, t_shirt]].sum(1)).argmin()])
