@@ -1,18 +1,20 @@
 """All losses on the same encoder, data and epochs; and what the weights of the shipped recipe trade.
 
     VITRINE_DATA=... python benchmarks/losses.py losses --out runs/losses
-    VITRINE_DATA=... python benchmarks/losses.py weights --out runs/losses --picture trade-off.png
+    VITRINE_DATA=... python benchmarks/losses.py weights --out runs/losses
+    python benchmarks/losses.py picture --picture docs/images/trade-off.png
 
 Nothing here sees the test set: training is a part of the training set, and everything is measured on the validation
 split (accuracy, leave one out within it, and find-original of all of it among all 20,000). A line of JSON for each
 run, kept in OUT/results.jsonl; runs that are there already are not made again. Ends with a table, mean ± sd over the
-seeds, which --json leaves away.
+seeds, which --json leaves away. `picture` trains nothing: it draws the weights that results/losses.jsonl holds.
 """
 
 import argparse
 import json
 import statistics
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +24,9 @@ from vitrine.encoder import Encoder
 from vitrine.training import checkpoints, loop
 from vitrine.training import recipe as recipes
 from vitrine.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BUDGET = {"data.limit": "20000", "data.validation": "0.1", "training.mirror": "false", "training.epochs": "4"}
 FEATURES = {"model.looks": "0", "model.shape_channels": "0", "model.embedding": "64"}
@@ -57,16 +62,26 @@ LOSSES: dict[str, dict[str, str]] = {
 
 SECOND_VIEW = (0.0, 0.1, 1.0)
 LOOKS_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
+SHIPPED = (0.1, 0.1)
+"""second_view and looks_weight of the recipe."""
+
+LOG = Path(__file__).with_name("results") / "losses.jsonl"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["losses", "weights"])
+    parser.add_argument("what", choices=["losses", "weights", "picture"])
     parser.add_argument("--out", type=Path, default=Path("runs/losses"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="lines of JSON only, for results/losses.jsonl")
-    parser.add_argument("--picture", type=Path, help="draw the weights as a curve into this PNG")
+    parser.add_argument("--picture", type=Path, help="draw the weights as curves into this PNG")
     arguments = parser.parse_args()
+    if arguments.what == "picture":
+        if not arguments.picture:
+            parser.error("name the PNG with --picture")
+        lines = map(json.loads, LOG.read_text(encoding="utf-8").splitlines())
+        _draw([line for line in lines if "name" in line], arguments.picture)
+        return
     train = fashion_mnist.load().train
     rows = []
     for seed in range(arguments.seeds):  # a whole table with each seed
@@ -159,9 +174,13 @@ def _draw(rows: list[dict[str, str | float]], path: Path) -> None:
             found = [row for row in rows if row["name"] == f"second view {share:g}, looks {looks:g}"]
             points.append([statistics.mean(float(row[key]) for row in found) for key in ("success_at_1", "map_at_r")])
         across, up = zip(*points, strict=True)
-        axes.plot(across, up, marker=marker, label=f"second_view {share:g}")
-    for looks, x, y in zip(LOOKS_WEIGHTS, across, up, strict=True):  # the last line's points say which is which
-        axes.annotate(f"{looks:g}", (x, y), textcoords="offset points", xytext=(-6, -12), ha="right", fontsize=9)
+        (line,) = axes.plot(across, up, marker=marker, label=f"second_view {share:g}")
+        for looks, x, y in zip(LOOKS_WEIGHTS, across, up, strict=True):
+            _note(axes, f"{looks:g}", (x, y), (-20, -12), line.get_color())
+            if (share, looks) == SHIPPED:
+                axes.plot(x, y, "o", color="black", markersize=16, markerfacecolor="none")
+                _note(axes, "shipped weights", (x, y), (12, 8), "black")
+    axes.margins(x=0.06)
     axes.set_xlabel("original found first (success at 1)")
     axes.set_ylabel("MAP@R, leave one out")
     axes.set_title("Validation: same class against same picture; numbers: looks_weight")
@@ -169,6 +188,11 @@ def _draw(rows: list[dict[str, str | float]], path: Path) -> None:
     axes.legend(loc="lower left")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+
+
+def _note(axes: "Axes", text: str, point: tuple[float, float], away: tuple[float, float], colour: Any) -> None:
+    """A word beside a point, so many typographic points away."""
+    axes.annotate(text, point, xytext=away, textcoords="offset points", fontsize=9, color=colour)
 
 
 if __name__ == "__main__":

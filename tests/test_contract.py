@@ -101,7 +101,8 @@ def test_what_the_docs_show_in_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "model.onnx").write_bytes(encoders.find("default").read_bytes())
     from PIL import Image
 
-    Image.fromarray(255 - drawn_garments.draw(9, 3, size=300)[..., 0]).save(tmp_path / "boot.jpg")
+    for kind, name in ((9, "boot.jpg"), (7, "shoe.jpg")):
+        Image.fromarray(255 - drawn_garments.draw(kind, 3, size=300)[..., 0]).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     blocks = [
         block

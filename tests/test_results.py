@@ -162,13 +162,20 @@ def test_logs_that_are_still_to_come_complete_the_page(tmp_path: Path) -> None:
         tmp_path / "losses.jsonl", *({"name": n, "seed": s, **dict.fromkeys(keys, 0.5)} for n in names for s in (0, 1))
     )
     write(tmp_path / "retrieval.jsonl", {"items": 70_000, "seconds": 61.2, "peak_gib": 1.4})
-    for name in ("report_b", "report_b_speed", "photo_round_trip", "drawn", "make_demo", "keras_report_a"):
+    race = {"name": "vitrine", "seed": 0, "val_accuracy": 0.5, "epochs": [0.4, 0.5], "seconds": 200.0}
+    write(tmp_path / "report_a.jsonl", race)
+    copied = ("report_b", "report_b_speed", "photo_round_trip", "drawn", "make_demo", "keras_report_a", "alterations")
+    for name in copied:
         (tmp_path / f"{name}.jsonl").write_text((RESULTS / f"{name}.jsonl").read_text())
     conditions, *rows = logs.read(RESULTS).of("speed.jsonl")
     write(tmp_path / "speed.jsonl", conditions | {"model": "siamese"}, *rows)
     splits = ([0, 2, 4], [5, 7, 9], [3, 6, 8], None)
     unseen = line("siamese", "unseen-classes", map_at_r=0.4, precision_at_1=0.9)
-    write(tmp_path / "siamese-unseen-classes.jsonl", *(unseen | {"classes": classes} for classes in splits))
+    shipped = "vitrine evaluate siamese --protocol unseen-classes --epochs 8"
+    chosen = f"{shipped} --set looks_weight=1 --set shape_share=0.9 --set sharpness=0.5"
+    for name, command, subject in (("a", shipped, "siamese"), ("b", chosen, "siamese"), ("c", chosen, "raw pixels")):
+        rows = [unseen | {"model": subject, "classes": classes} for classes in splits]
+        write(tmp_path / f"unseen-{name}.jsonl", {"command": command}, *rows)
 
     text = make_results.page(logs.read(tmp_path))
     missing = [each for each in text.splitlines() if logs.MISSING in each.lower()]
@@ -207,6 +214,23 @@ def test_what_the_demo_says_of_itself() -> None:
   time             32.8 s
 """
     assert make_demo.said(text) == {"accuracy": 0.9497, "precision_at_1": 0.9386, "demo_seconds": 32.8}
+
+
+def test_the_readme_says_what_the_logs_say() -> None:
+    """Times that the README repeats."""
+    readme = make_results.PAGE.parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    found = logs.read(RESULTS)
+    took = {row["what"]: make_results.duration(row["milliseconds"]) for row in found.of("speed.jsonl") if "what" in row}
+    first, again = found.of("make_demo.jsonl")
+    lines = [
+        f"| `make demo`, fresh clone | {first['seconds']:.0f} s, {first['demo_seconds']:.0f} s of them for its 70,000",
+        f"| `make demo`, again | {again['seconds']:.0f} s |",
+        f"a new process | {took['vitrine classify PHOTO, a new process']}, of which the photo takes"
+        f" {took['classify one 600x600 photo, model loaded']} |",
+        f"a new process | {took['vitrine search PHOTO, a new process']}, of which reopening and searching take"
+        f" {took['reopen the catalogue and search']} |",
+    ]
+    assert [line for line in lines if line not in readme] == []
 
 
 def test_the_losses_in_the_lesson_are_those_of_the_results() -> None:

@@ -56,7 +56,8 @@ def run(out: Path, stage: Stage, say: Callable[[str], None], data_dir: Path | No
         queries = splits.test[np.array(one_of_each(splits.test, seed))]
         picture = out / "neighbours.png"
         with stage("Draw the look-alikes"):
-            _draw(catalogue, queries, [known[source] for source in queries.sources], picture)
+            model = f"{encoder.card.name} {encoder.card.identity}"
+            _draw(catalogue, queries, [known[source] for source in queries.sources], picture, model)
     return Demo(whole.name, len(whole), report.unchanged, measured, picture, perf_counter() - start)
 
 
@@ -79,8 +80,12 @@ def _catalogue(name: str, encoder: Encoder) -> LocalCatalogue:
     return catalogue
 
 
-def _draw(catalogue: LocalCatalogue, queries: Dataset, items: list[tuple[int, Vectors]], picture: Path) -> None:
-    """Each query with its look-alikes among all the others. items: the queries' ids and vectors (d,)."""
+def _draw(
+    catalogue: LocalCatalogue, queries: Dataset, items: list[tuple[int, Vectors]], picture: Path, model: str
+) -> None:
+    """Each query with its look-alikes among all the others. items: the queries' ids and vectors (d,); model: what made
+    the vectors.
+    """
     names = queries.class_names["en"]
     found = catalogue.search(np.stack([vector for _, vector in items]), NEIGHBOURS + 1)
     rows: list[tuple[Tile | None, list[Tile]]] = []
@@ -89,7 +94,7 @@ def _draw(catalogue: LocalCatalogue, queries: Dataset, items: list[tuple[int, Ve
         tiles = [_tile(catalogue, match, names[label]) for match in others]
         rows.append((Tile(image, f"query: {names[label]}"), tiles))
     title = f"A {queries.name} test item of each class and its look-alikes among all {catalogue.info().items:,}"
-    plots.neighbours(rows, picture, f"{title}; below each, class and cosine similarity")
+    plots.neighbours(rows, picture, f"{title}; below each, class and cosine similarity", model)
 
 
 def _tile(catalogue: LocalCatalogue, match: Match, wanted: str) -> Tile:

@@ -53,10 +53,14 @@ def grid(tiles: Sequence[Tile], path: Path, columns: int, title: str = "", side:
     _draw(rows, columns, path, title, side=side)
 
 
-def neighbours(rows: Sequence[tuple[Tile | None, Sequence[Tile]]], path: Path, title: str = "") -> None:
-    """A row per query: the query, set apart, then its matches; no query where a row goes on. Raises StorageError."""
+def neighbours(
+    rows: Sequence[tuple[Tile | None, Sequence[Tile]]], path: Path, title: str = "", model: str = ""
+) -> None:
+    """A row per query: the query, set apart, then its matches; no query where a row goes on. model: what found them,
+    kept in the PNG as its text `Model`. Raises StorageError.
+    """
     columns = 1 + max((len(matches) for _, matches in rows), default=0)
-    _draw([[query, *matches] for query, matches in rows], columns, path, title, apart=(1,))
+    _draw([[query, *matches] for query, matches in rows], columns, path, title, apart=(1,), model=model)
 
 
 def pairs(couples: Sequence[tuple[Tile, Tile]], path: Path, title: str = "") -> None:
@@ -128,8 +132,9 @@ def _draw(
     title: str,
     apart: Sequence[int] = (),
     side: float = 1.1,
+    model: str = "",
 ) -> None:
-    """apart: the columns that a gap goes before. side: of a tile, in inches."""
+    """apart: the columns that a gap goes before. side: of a tile, in inches. model: see `neighbours`."""
     lines = max((tile.caption.count("\n") + 1 for row in rows for tile in row if tile), default=1)
     gap, head = 0.42 + 0.13 * max(0, lines - 2), 0.5 if title else 0.1  # inches
     figure = Figure(
@@ -152,7 +157,7 @@ def _draw(
             axes.set_xlabel(caption, fontsize=CAPTION, color=tile.colour, labelpad=3, parse_math=False)
     _title(figure, title)
     with storage.writing(path) as part, any_script():
-        figure.savefig(part, format="png", facecolor="white")
+        figure.savefig(part, format="png", facecolor="white", metadata={"Model": model} if model else None)
 
 
 def _title(figure: Figure, title: str) -> None:
