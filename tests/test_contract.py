@@ -56,7 +56,10 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     def keys(*arguments: object, line: int = -1) -> list[str]:
         return list(json.loads(cli(*arguments, "--json")[1].splitlines()[line]))
 
-    assert keys("index", "add", tmp_path / "shop") == promised("`index add`")
+    filled = promised("`index add`, `index sync` (one line a look that changed something)")
+    assert keys("index", "add", tmp_path / "shop") == filled
+    assert keys("index", "sync", tmp_path / "shop") == filled
+    assert keys("index", "verify", "shop") == promised("`index verify`")
     assert keys("index", "list") == promised("`index list` (one line a catalogue), `index info`")
     assert keys("index", "info", "shop") == promised("`index list` (one line a catalogue), `index info`")
     assert keys("classify", picture) == promised("`classify` (one line a picture)")
@@ -87,7 +90,7 @@ def test_paths_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path) -> None
     assert cli("index", "add", tmp_path / "shop")[0] == 0
     names = {re.sub(r"\d+", "N", path.name) for path in local.folder("shop").iterdir()}
     assert {name for name in names if not name.endswith(("-wal", "-shm"))} == set(
-        re.findall(r"(?<=[/`])[\w-]+\.(?:sqlite|onnx|faiss)", _row("data/catalogues/"))
+        re.findall(r"(?<=[/`])[\w-]+\.(?:sqlite|onnx|faiss|lock)", _row("data/catalogues/"))
     )
 
 

@@ -29,7 +29,7 @@ FORMAT_VERSION = 1
 Mask = npt.NDArray[np.bool_]
 Exact = Callable[[Ids], Vectors]
 
-_TIES = 16  # extra neighbours, so that equal scores at the end of the list are ordered by id too
+_TIES = 4  # extra neighbours: where all of them are equal, more are asked for, so that equal scores are ordered by id
 _RESCORED = 128  # candidates of a compressed index that are scored again
 _TAIL = 4096  # items that wait outside the base
 _SCAN = 20_000  # so few allowed items are copied out and compared
