@@ -67,6 +67,12 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     matches = json.loads(cli("search", picture, "--catalogue", "shop", "--json")[1])["matches"]
     assert list(matches[0]) == promised("`search`, each of `matches`")
     assert keys("evaluate", "--data", "drawn") == promised("`evaluate` (one line a model)")
+    (tmp_path / "shop" / "copy.png").write_bytes(picture.read_bytes())
+    assert keys("index", "sync", tmp_path / "shop") == filled
+    found = [json.loads(line) for line in cli("index", "duplicates", "shop", "--json")[1].splitlines()]
+    assert list(found[0]) == promised("`index duplicates` (one line a group)")
+    assert list(found[0]["items"][0]) == promised("`index duplicates`, each of `items`")
+    assert list(found[-1]) == promised("`index duplicates` (last line)")
     assert keys("index", "remove", "shop", 1) == promised("`index remove`")
     assert keys("data", "show", "drawn") == promised("`data show`")
     assert keys("data", "verify") == promised("`data verify` (one line a file)")

@@ -7,6 +7,7 @@ vector_index.py   that speed: ids and vectors in, the nearest ids out
 index_kinds.py    the kinds of index, by size and memory
 filters.py        what a search may be narrowed by, as SQL
 relevance.py      more like these, less like that one, as one query
+duplicates.py     items that show the same picture
 """
 
 from collections.abc import Iterable, Iterator, Sequence

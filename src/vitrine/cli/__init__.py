@@ -12,6 +12,7 @@ unseen.py    vitrine evaluate RECIPE --protocol unseen-classes
 report.py    vitrine report
 index.py     vitrine index add|list|info|verify|remove
 sync.py      vitrine index sync
+duplicates.py  vitrine index duplicates
 fill.py      what add and sync share
 model.py     vitrine model card
 demo.py      vitrine demo

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrine.cli import output, sync
+from vitrine.cli import duplicates, output, sync
 from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Make catalogues of pictures, add and remove.")
 app.command("sync")(sync.sync)
+app.command("duplicates")(duplicates.duplicates)
 
 Name = Annotated[str, typer.Argument(help="The catalogue.")]
 
