@@ -1,5 +1,6 @@
 """The program is held to docs/contract.md."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -73,6 +74,9 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert list(found[0]) == promised("`index duplicates` (one line a group)")
     assert list(found[0]["items"][0]) == promised("`index duplicates`, each of `items`")
     assert list(found[-1]) == promised("`index duplicates` (last line)")
+    if importlib.util.find_spec("pyarrow"):
+        assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`")
+        assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")
     assert keys("index", "remove", "shop", 1) == promised("`index remove`")
     assert keys("data", "show", "drawn") == promised("`data show`")
     assert keys("data", "verify") == promised("`data verify` (one line a file)")

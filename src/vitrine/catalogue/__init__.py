@@ -8,6 +8,8 @@ index_kinds.py    the kinds of index, by size and memory
 filters.py        what a search may be narrowed by, as SQL
 relevance.py      more like these, less like that one, as one query
 duplicates.py     items that show the same picture
+copies.py         whole catalogues, item by item
+parquet.py        a catalogue as a Parquet file, and from one
 """
 
 from collections.abc import Iterable, Iterator, Sequence

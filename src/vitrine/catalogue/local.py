@@ -71,27 +71,10 @@ class LocalCatalogue:
     @classmethod
     def create(cls, name: str, encoder: Encoder) -> "LocalCatalogue":
         """A new, empty catalogue for that model's embeddings. Raises CatalogueError when there is one; StorageError."""
-        place = folder(name)
         card = encoder.card
-        if exists(name):
-            raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
-        made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))  # takes its name when it is whole
-        try:
+        with making(name) as made:
             storage.write_bytes(made / "model.onnx", encoder.content)
-            with _final(name, place):
-                Store.create(made / "catalogue.sqlite", Meta(card.identity, card.name, card.embedding, 0, 0, 0, 0))
-            made.rename(place)
-            storage.settle(place.parent)
-        except OSError as error:
-            if place.exists():
-                raise CatalogueError(
-                    f"{place} is in the way of the catalogue {name!r}; choose another name, or delete it with"
-                    f" `vitrine index remove {name} --all`."
-                ) from error
-            raise storage.disk_error(error, place) from error
-        finally:
-            with suppress(StorageError):
-                storage.remove_folder(made)
+            Store.create(made / "catalogue.sqlite", Meta(card.identity, card.name, card.embedding, 0, 0, 0, 0))
         return cls.open(name)
 
     @classmethod
@@ -238,6 +221,12 @@ class LocalCatalogue:
             with self._told():
                 held.enter_context(self._store.alone())
             yield
+
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
+        """The truth itself, all of one moment, for what copies a whole catalogue."""
+        with self._told(), self._store.reading():
+            yield self._store
 
     def use_index(self, kind: str) -> None:
         """Search by that kind of index from the next `save_index` on; "auto" chooses by size and memory. Raises
@@ -417,6 +406,33 @@ def sentence(name: str, found: Damage) -> str:
         f" `vitrine index sync FOLDER --catalogue {name}` mends it and brings back what still lies in FOLDER"
         + (f" (all that is lost: `vitrine index verify {name} --json`)." if more else ".")
     )
+
+
+@contextmanager
+def making(name: str) -> Iterator[Path]:
+    """An empty folder that becomes the catalogue of that name if all goes well, and goes away if not.
+
+    Raises CatalogueError when there is one already; StorageError.
+    """
+    place = folder(name)
+    if exists(name):
+        raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
+    made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))
+    try:
+        with _final(name, place):
+            yield made
+        made.rename(place)
+        storage.settle(place.parent)
+    except OSError as error:
+        if place.exists():
+            raise CatalogueError(
+                f"{place} is in the way of the catalogue {name!r}; choose another name, or delete it with"
+                f" `vitrine index remove {name} --all`."
+            ) from error
+        raise storage.disk_error(error, place) from error
+    finally:
+        with suppress(StorageError):
+            storage.remove_folder(made)
 
 
 def delete(name: str) -> None:

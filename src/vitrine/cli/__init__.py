@@ -13,6 +13,7 @@ report.py    vitrine report
 index.py     vitrine index add|list|info|verify|remove
 sync.py      vitrine index sync
 duplicates.py  vitrine index duplicates
+exchange.py  vitrine index export|import
 fill.py      what add and sync share
 model.py     vitrine model card
 demo.py      vitrine demo

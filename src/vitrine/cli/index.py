@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrine.cli import duplicates, output, sync
+from vitrine.cli import duplicates, exchange, output, sync
 from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Make catalogues of pictures, add and remove.")
 app.command("sync")(sync.sync)
 app.command("duplicates")(duplicates.duplicates)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
 
 Name = Annotated[str, typer.Argument(help="The catalogue.")]
 
