@@ -74,8 +74,10 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert list(found[0]) == promised("`index duplicates` (one line a group)")
     assert list(found[0]["items"][0]) == promised("`index duplicates`, each of `items`")
     assert list(found[-1]) == promised("`index duplicates` (last line)")
+    assert keys("index", "backup", "shop", "backup") == promised("`index export`, `index backup`")
+    assert keys("index", "restore", "backup", "--catalogue", "restored") == promised("`index restore`")
     if importlib.util.find_spec("pyarrow"):
-        assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`")
+        assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`, `index backup`")
         assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")
     assert keys("index", "remove", "shop", 1) == promised("`index remove`")
     assert keys("data", "show", "drawn") == promised("`data show`")

@@ -397,15 +397,22 @@ def _worn(index: VectorIndex, meta: Meta) -> bool:
 
 def sentence(name: str, found: Damage) -> str:
     """What a damaged catalogue has lost, and what to do."""
-    shown = ", ".join(f"{one.id} ({one.source or 'its source cannot be read'})" for one in found.lost[:_NAMED])
-    more = f" and {len(found.lost) - _NAMED:,} more" if len(found.lost) > _NAMED else ""
-    lost = f"{len(found.lost):,} {'item is' if len(found.lost) == 1 else 'items are'} lost: {shown}{more}"
+    more = len(found.lost) > _NAMED
     return (
         f"The catalogue {name!r} is damaged on the disk"
-        f" ({found.problem or 'checksums are wrong'}); {lost if found.lost else 'no item is known to be lost'};"
+        f" ({found.problem or 'checksums are wrong'}); {named(found.lost)};"
         f" `vitrine index sync FOLDER --catalogue {name}` mends it and brings back what still lies in FOLDER"
         + (f" (all that is lost: `vitrine index verify {name} --json`)." if more else ".")
     )
+
+
+def named(lost: Sequence[Lost]) -> str:
+    """Which items are lost, as a part of a sentence."""
+    if not lost:
+        return "no item is known to be lost"
+    shown = ", ".join(f"{one.id} ({one.source or 'its source cannot be read'})" for one in lost[:_NAMED])
+    more = f" and {len(lost) - _NAMED:,} more" if len(lost) > _NAMED else ""
+    return f"{len(lost):,} {'item is' if len(lost) == 1 else 'items are'} lost: {shown}{more}"
 
 
 @contextmanager

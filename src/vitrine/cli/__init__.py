@@ -14,6 +14,7 @@ index.py     vitrine index add|list|info|verify|remove
 sync.py      vitrine index sync
 duplicates.py  vitrine index duplicates
 exchange.py  vitrine index export|import
+backup.py    vitrine index backup|restore
 fill.py      what add and sync share
 model.py     vitrine model card
 demo.py      vitrine demo
