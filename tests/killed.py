@@ -11,7 +11,9 @@ from random import Random
 from pictures import random_items
 from vitrine.catalogue import Item, local
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.encoder import Encoder
 from vitrine.indexing import folder as folders
+from vitrine.indexing import rebuild as rebuilding
 
 State = dict[int, Item]  # by id
 
@@ -59,4 +61,15 @@ def sync(home: str, folder: str, told: Connection) -> None:
     with LocalCatalogue.open("shop") as catalogue:
         told.send_bytes(b"begun")
         folders.FolderSync(catalogue.encoder(), Path(folder)).run(catalogue)
+        told.send_bytes(b"done")
+
+
+def rebuild(home: str, model: str, told: Connection) -> None:
+    """Move the catalogue "shop" to that model, in small batches."""
+    os.environ["VITRINE_HOME"] = home
+    rebuilding.BATCH = 4
+    encoder = Encoder.load(model)
+    with LocalCatalogue.open("shop") as catalogue:
+        told.send_bytes(b"begun")
+        rebuilding.rebuild(catalogue, encoder)
         told.send_bytes(b"done")

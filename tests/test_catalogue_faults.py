@@ -23,7 +23,8 @@ from vitrine.catalogue import Item, local
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import StorageError
-from vitrine.indexing.folder import FolderSync
+from vitrine.indexing.folder import FolderSync, add_folder
+from vitrine.indexing.rebuild import rebuild
 
 SIZE = Encoder.load("default").card.embedding
 
@@ -142,6 +143,53 @@ def kill_syncs(server: Any, home: Path, photos: Path, times: int) -> None:
             {int(id): Item("", None, "", vector, b"") for id, vector in zip(ids, vectors, strict=True)}, query
         )
         assert [match.id for match in opened.search(query[None], 5)[0]] == [id for id, _ in wanted[:5]]
+
+
+def test_a_killed_rebuild_leaves_one_model_or_the_other(
+    server: Any, catalogue: LocalCatalogue, home: Path, tmp_path: Path
+) -> None:
+    kill_rebuilds(server, home, tmp_path / "photos", 5)
+
+
+@pytest.mark.slow
+def test_killed_rebuilds_leave_one_model_or_the_other(
+    server: Any, catalogue: LocalCatalogue, home: Path, tmp_path: Path
+) -> None:
+    kill_rebuilds(server, home, tmp_path / "photos", 60)
+
+
+def kill_rebuilds(server: Any, home: Path, photos: Path, times: int) -> None:
+    """From one model to another and back, each time killed: all vectors are of the model that the catalogue names."""
+    photos.mkdir()
+    for number in range(40):
+        save(photos / f"{number}.png", number)
+    models = {encoder.card.identity: encoder for encoder in map(Encoder.load, ("default", "compact"))}
+    files = sorted(photos.glob("*.png"))
+    wanted = {identity: encoder.embed(files) for identity, encoder in models.items()}
+    names = dict(zip(models, ("default", "compact"), strict=True))
+    with LocalCatalogue.open("shop") as opened:
+        add_folder(opened, opened.encoder(), photos)
+        now = opened.info().identity
+    moved = 0
+    for number in range(times):
+        (other,) = set(models) - {now}
+        kill(server, killed.rebuild, (str(home), names[other]), Random(number).uniform(0, 0.4))
+        with LocalCatalogue.open("shop") as opened:
+            now = opened.info().identity
+            assert opened.encoder().card.identity == now
+            assert not opened.check().found
+            _, vectors, sources = opened.vectors()
+            assert sources == [str(path) for path in files]
+            assert vectors == pytest.approx(wanted[now], abs=1e-6)
+            assert opened.search(wanted[now][:1], 1)[0][0].source == sources[0]
+        moved += now == other
+    assert times < 50 or 0 < moved < times
+    (other,) = set(models) - {now}
+    with LocalCatalogue.open("shop") as opened:
+        rebuild(opened, models[other])
+        assert opened.vectors()[1] == pytest.approx(wanted[other], abs=1e-6)
+    left = {path.name for path in local.folder("shop").iterdir() if path.name.startswith(("model", "rebuild"))}
+    assert left == {"model.onnx"}
 
 
 def save(path: Path, seed: int) -> None:

@@ -76,6 +76,7 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert list(found[-1]) == promised("`index duplicates` (last line)")
     assert keys("index", "backup", "shop", "backup") == promised("`index export`, `index backup`")
     assert keys("index", "restore", "backup", "--catalogue", "restored") == promised("`index restore`")
+    assert keys("index", "rebuild", "restored", "--model", "compact") == promised("`index rebuild`")
     if importlib.util.find_spec("pyarrow"):
         assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`, `index backup`")
         assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")

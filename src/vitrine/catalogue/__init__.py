@@ -10,6 +10,7 @@ relevance.py      more like these, less like that one, as one query
 duplicates.py     items that show the same picture
 copies.py         whole catalogues, item by item
 parquet.py        a catalogue as a Parquet file, and from one
+moving.py         new vectors, on the way to another model
 backup.py         a catalogue in one file with its model, and from one
 """
 

@@ -23,14 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import storage
-from vitrine.catalogue import Damage, Info, Item, Known, Lost, Match, Vectors, damage, index_kinds
+from vitrine.catalogue import Damage, Info, Item, Known, Lost, Match, Vectors, damage, index_kinds, moving
 from vitrine.catalogue.filters import Filter
 from vitrine.catalogue.index_kinds import Block, Ids, Kind
+from vitrine.catalogue.moving import Collected
 from vitrine.catalogue.store import AUTO, Meta, Store, Unsound, writer_lock
 from vitrine.catalogue.vector_index import VectorIndex
 from vitrine.datasets import Progress, silent
 from vitrine.encoder import Encoder
-from vitrine.errors import CatalogueError, InputError, StorageError, VitrineError
+from vitrine.errors import CatalogueError, InputError, ModelFileError, StorageError, VitrineError
 
 _NAMED = 10  # of the lost items, in a sentence
 _BEHIND = 2000  # items that may come or go before the index is written again: to catch up on them takes some 20 ms
@@ -66,6 +67,7 @@ class LocalCatalogue:
         self.name = name
         self._place = folder(name)
         self._store = store
+        self._identity: str | None = None  # of the model that was asked for
         self._index: VectorIndex | None = None
 
     @classmethod
@@ -105,14 +107,19 @@ class LocalCatalogue:
         """The model that made this catalogue. Raises ModelFileError when the copy is missing or damaged; CatalogueError
         when it is another.
         """
-        encoder = Encoder.load(self._place / "model.onnx")
+        try:
+            encoder = Encoder.load(self._moved_model(self._meta().identity))  # left where a move was stopped at its end
+        except ModelFileError:
+            encoder = Encoder.load(self._place / "model.onnx")
         self.check_model(encoder.card.identity, encoder.card.name)
         return encoder
 
     def check_model(self, identity: str, name: str) -> None:
         """Raises CatalogueError when embeddings of that model do not belong here."""
         meta = self._meta()
-        if identity != meta.identity:
+        if identity == meta.identity:
+            self._identity = identity
+        else:
             raise CatalogueError(
                 f"The catalogue {self.name!r} was made by the model {meta.model}"
                 f" ({meta.identity[:8]}) and takes no vectors of {name} ({identity[:8]}); use its own model,"
@@ -123,7 +130,13 @@ class LocalCatalogue:
         return self._meta().items
 
     def add(self, items: Sequence[Item]) -> list[int]:
-        dimensions = self._meta().dimensions
+        with self.sole_writer():  # nobody moves it to another model meanwhile
+            return self._add(items)
+
+    def _add(self, items: Sequence[Item]) -> list[int]:
+        meta = self._meta()
+        self._check_unmoved(meta)
+        dimensions = meta.dimensions
         sources: set[str] = set()
         for item in items:
             if item.vector.shape != (dimensions,) or not np.isfinite(item.vector).all():
@@ -154,6 +167,7 @@ class LocalCatalogue:
             raise InputError(f"The offset is {offset}; it must be at least 0.")
         with self._told(), self._store.reading():
             meta = self._store.meta()
+            self._check_unmoved(meta)
             if vectors.ndim != 2 or vectors.shape[1] != meta.dimensions:
                 raise CatalogueError(
                     f"The catalogue {self.name!r} is searched with vectors (n, {meta.dimensions}); these are"
@@ -221,6 +235,33 @@ class LocalCatalogue:
             with self._told():
                 held.enter_context(self._store.alone())
             yield
+
+    @contextmanager
+    def moving(self, encoder: Encoder) -> Iterator[Collected]:
+        """Move to another model: what is done inside collects a vector for every item, and at the end all of them are
+        changed at once. What was collected is kept where that fails.
+        """
+        card = encoder.card
+        with self.sole_writer(), self._told(), moving.collected(self._place, card) as collected:
+            yield collected
+            # first a second model file, then the vectors, then the model file: a stop in between does no harm
+            storage.write_bytes(self._moved_model(card.identity), encoder.content)
+            self._store.change_model(card.identity, card.name, card.embedding, collected.vectors())
+        self.moved(encoder)
+
+    def moved(self, encoder: Encoder) -> bool:
+        """Whether that is its model already. What a move that was stopped at its end has left is put in order."""
+        if encoder.card.identity != self._meta().identity:
+            return False
+        with self.sole_writer(), self._told():
+            storage.write_bytes(self._place / "model.onnx", encoder.content)
+            for other in self._place.glob("model-*.onnx"):
+                other.unlink()
+            moving.discard(self._place)
+        return True
+
+    def _moved_model(self, identity: str) -> Path:
+        return self._place / f"model-{identity}.onnx"
 
     @contextmanager
     def reading(self) -> Iterator[Store]:
@@ -357,6 +398,14 @@ class LocalCatalogue:
             return None
         rest = iter(matches)
         return [list(islice(rest, count)) for count in good.sum(axis=1).tolist()]
+
+    def _check_unmoved(self, meta: Meta) -> None:
+        """Raises CatalogueError where the model that was asked for since the opening is not that of now."""
+        if self._identity not in (None, meta.identity):
+            raise CatalogueError(
+                f"The catalogue {self.name!r} has moved to the model {meta.model} ({meta.identity[:8]}) meanwhile; run"
+                " it again."
+            )
 
     def _meta(self) -> Meta:
         with self._told(), self._store.reading():

@@ -536,6 +536,26 @@ class Store:
         with self._writing() as write:
             write.meta = replace(write.meta, index=kind)
 
+    def change_model(self, identity: str, model: str, dimensions: int, vectors: Iterable[tuple[int, bytes]]) -> None:
+        """Give all items other vectors, made by another model. vectors: by id; ids that are not there are passed over.
+        Raises Unsound, also where an item would be left without.
+        """
+        changes, changed = iter(vectors), 0
+        with self._writing() as write:
+            while chunk := dict(islice(changes, _CHUNK)):
+                for id in self.whole(chunk):
+                    changed += 1
+                    sums = (checksum(id, chunk[id]), id)
+                    write.cursor.execute("UPDATE vectors SET vector = ? WHERE id = ?", (chunk[id], id))
+                    write.cursor.execute("UPDATE items SET vector_checksum = ? WHERE id = ?", sums)
+            if changed != write.meta.items:
+                raise Unsound("rows")
+            now = write.meta.generation + 1  # no index of an earlier one can be brought up to date
+            write.cursor.execute("DELETE FROM removed")
+            write.meta = replace(
+                write.meta, identity=identity, model=model, dimensions=dimensions, generation=now, removed_since=now
+            )
+
     def forget_removed(self, generation: int) -> None:
         """Drop what the table `removed` knows of that generation and earlier ones, if anything."""
         if not self.connection.execute("SELECT 1 FROM removed WHERE generation <= ?", (generation,)).fetchone():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrine.cli import backup, duplicates, exchange, output, sync
+from vitrine.cli import backup, duplicates, exchange, output, rebuild, sync
 from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
@@ -23,6 +23,7 @@ app.command("export")(exchange.export)
 app.command("import")(exchange.import_)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("rebuild")(rebuild.rebuild)
 
 Name = Annotated[str, typer.Argument(help="The catalogue.")]
 

@@ -9,7 +9,7 @@ import typer
 
 from vitrine.cli import output
 from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
-from vitrine.errors import VitrineError
+from vitrine.errors import CatalogueError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine.catalogue.local import LocalCatalogue
@@ -88,6 +88,10 @@ def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool)
 
 
 def _look_again(looking: "FolderSync", opened: "LocalCatalogue", items: int) -> Outcome:
+    try:
+        opened.check_model(looking.encoder.card.identity, looking.encoder.card.name)
+    except CatalogueError:
+        looking.encoder = opened.encoder()  # it has moved to another model
     report = looking.run(opened)
     if report.changed:
         opened.save_index()

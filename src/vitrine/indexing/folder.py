@@ -59,7 +59,7 @@ class FolderSync:
     """
 
     def __init__(self, encoder: Encoder, folder: Path, how: How = DEFAULT) -> None:
-        self._encoder = encoder
+        self.encoder = encoder
         self._folder = os.path.abspath(folder)
         self.how = how
         self._unreadable: dict[str, tuple[str, str]] = {}  # file -> the stamp it had, and why it could not be read
@@ -75,7 +75,7 @@ class FolderSync:
             found, refused = find(self._folder)
             if not found and not self.how.allow_empty:
                 self._refuse_empty(catalogue, refused)
-            one = _Pass(catalogue, self._encoder, self._folder, self.how, Report(unreadable=refused))
+            one = _Pass(catalogue, self.encoder, self._folder, self.how, Report(unreadable=refused))
             one.compare(found, self._table(), self._unreadable)
             one.read(progress)
             one.refresh()
