@@ -1,5 +1,7 @@
 import errno
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -342,3 +344,22 @@ def test_memory_per_item_is_what_is_said(kind: Kind, tmp_path: Path) -> None:
     file = (tmp_path / "index").stat().st_size
     cells = 80 * 4 * 64 if kind.startswith("ivf") else 0  # their centres
     assert file - cells == pytest.approx(4000 * index_kinds.item_bytes(kind, 64), rel=0.05)
+
+
+def test_beside_a_library_that_changes_faiss() -> None:
+    """pytorch-metric-learning and others import faiss.contrib.torch_utils, which replaces methods of every index."""
+    program = """
+import faiss.contrib.torch_utils
+import numpy as np
+from vitrine.catalogue.index_kinds import KINDS
+from vitrine.catalogue.vector_index import VectorIndex
+vectors = np.eye(12, dtype=np.float32)[np.arange(3000) % 12] + np.random.default_rng(0).normal(0, 0.1, (3000, 12))
+vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+for kind in KINDS:
+    index = VectorIndex.build(kind, 12, lambda: [(np.arange(3000), vectors)], 3000)
+    index.remove(np.arange(5))
+    for allowed in (None, np.arange(1, 3000, 2)):
+        print(kind, index.search(vectors[7:8], 1, allowed)[1].item())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [word for kind in KINDS for word in (kind, "7") * 2]

@@ -132,3 +132,14 @@ def effort(kind: Kind, wanted: int) -> Any:
     if kind == "hnsw":
         return faiss.SearchParametersHNSW(efSearch=max(_SEARCH_WIDTH, wanted))
     return faiss.SearchParametersIVF(nprobe=_PROBES) if kind.startswith("ivf") else None
+
+
+def searched(index: Any, queries: Vectors, wanted: int, params: Any) -> tuple[Vectors, Ids]:
+    """Inner products and positions (q, wanted) as FAISS finds them.
+
+    faiss.contrib.torch_utils, which other libraries import, puts a `search` that knows no parameters in its place, for
+    the whole process; FAISS's own is then called search_numpy.
+    """
+    search = getattr(index, "search_numpy", index.search)
+    found: tuple[Vectors, Ids] = search(queries, wanted, params=params)
+    return found

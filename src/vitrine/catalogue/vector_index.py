@@ -306,8 +306,8 @@ class VectorIndex:
         if mask is not None and 2 * allowed < n:
             return self._compared(queries, wanted, mask)
         ask = min(n, wanted if allowed == n else 2 * wanted * n // allowed)
-        scores, positions = self._base.search(
-            index_kinds.widened(self.kind, queries), ask, params=index_kinds.effort(self.kind, ask)
+        scores, positions = index_kinds.searched(
+            self._base, index_kinds.widened(self.kind, queries), ask, index_kinds.effort(self.kind, ask)
         )
         if mask is None and self.kind == "exact":
             return scores, positions
@@ -336,8 +336,8 @@ class VectorIndex:
             params = faiss.SearchParametersIVF(sel=selector, nprobe=base.nlist)
         else:
             params = faiss.SearchParameters(sel=selector)
-        scores, positions = base.search(
-            index_kinds.widened(self.kind, queries), min(wanted, self._base.ntotal), params=params
+        scores, positions = index_kinds.searched(
+            base, index_kinds.widened(self.kind, queries), min(wanted, self._base.ntotal), params
         )
         scores[positions < 0] = -np.inf
         return scores, positions
