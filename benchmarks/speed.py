@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vitrine import indexing
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Dataset, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError
+from vitrine.indexing import data_set
 
 RUNS = 5
 
@@ -106,7 +106,7 @@ def main() -> None:
         with LocalCatalogue.create("all", encoder) as catalogue:
             timed(
                 f"add {len(dataset):,} images to a catalogue",
-                lambda: indexing.add_dataset(catalogue, encoder, dataset),
+                lambda: data_set.add_dataset(catalogue, encoder, dataset),
                 len(dataset),
                 once=True,
             )

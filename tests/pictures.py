@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from vitrine.catalogue import Item
 from vitrine.datasets import Dataset
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -40,3 +41,26 @@ def shop_photo(image: npt.NDArray[np.uint8], light: bool) -> bytes:
     shot = Image.new("L", (600, 800), 255 if light else 0)
     shot.paste(item, (0, 100))
     return written(shot, "JPEG", quality=90)
+
+
+def random_items(count: int, size: int, seed: int = 0, start: int = 0) -> list[Item]:
+    """Items without pictures: random unit vectors of that size, every fourth without a label, prices and colours."""
+    vectors = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [
+        Item(
+            f"s{i}",
+            f"class {i % 3}" if i % 4 else None,
+            f"c{i}",
+            vector,
+            b"png",
+            {"price": i, "colour": "red"} if i % 2 else None,
+        )
+        for i, vector in enumerate(vectors, start)
+    ]
+
+
+def best(items: dict[int, Item], query: npt.NDArray[np.float32]) -> list[tuple[int, float]]:
+    """Ids and scores of all items, best first, by plain multiplication."""
+    scores = [(id, float(item.vector.astype(np.float64) @ query.astype(np.float64))) for id, item in items.items()]
+    return sorted(scores, key=lambda one: (-one[1], one[0]))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vitrine import modelfile
-from vitrine.catalogue import Item, local
+from vitrine.catalogue import Item, local, store
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, StorageError
@@ -138,7 +138,8 @@ def test_another_reader_sees_what_was_added(catalogue: LocalCatalogue) -> None:
 def test_a_second_writer_is_told(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     other = sqlite3.connect(local.folder("shop") / "catalogue.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    catalogue._connection.execute("PRAGMA busy_timeout = 10")
+    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    catalogue._store.connection.execute("PRAGMA busy_timeout = 10")
     with pytest.raises(CatalogueError, match="Another program is writing"):
         catalogue.add(items(1))
     other.execute("ROLLBACK")
@@ -148,8 +149,8 @@ def test_a_second_writer_is_told(catalogue: LocalCatalogue, monkeypatch: pytest.
 
 def test_a_full_disk_loses_nothing(catalogue: LocalCatalogue) -> None:
     catalogue.add(items(5))
-    pages = catalogue._connection.execute("PRAGMA page_count").fetchone()[0]
-    catalogue._connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to say: the disk is full
+    pages = catalogue._store.connection.execute("PRAGMA page_count").fetchone()[0]
+    catalogue._store.connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to say: the disk is full
     with pytest.raises(StorageError, match="the disk is full"):
         catalogue.add([replace(item, source=f"more {item.source}") for item in items(500)])
     assert catalogue.info().items == 5
@@ -208,7 +209,7 @@ def test_a_folder_or_a_link_in_the_way(encoder: Encoder, catalogue: LocalCatalog
 
 
 def test_a_failed_creation_leaves_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(sqlite3, "connect", refuse)
@@ -235,7 +236,7 @@ def test_other_newer_and_damaged_files_are_one_sentence(catalogue: LocalCatalogu
     with pytest.raises(CatalogueError, match="newer than this vitrine knows"):
         LocalCatalogue.open("shop")
     path.write_bytes(b"no database at all, but quite long text" * 50)
-    with pytest.raises(CatalogueError, match="refused"):
+    with pytest.raises(CatalogueError, match="is damaged beyond reading"):
         LocalCatalogue.open("shop")
     path.write_bytes(whole[:6000])
     with pytest.raises(CatalogueError):

@@ -349,7 +349,7 @@ def test_a_new_catalogue_that_cannot_be_counted_is_never_deleted(
         raise CatalogueError("The disk went away.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(local.LocalCatalogue, "info", refuse)
+        broken.setattr(local.LocalCatalogue, "__len__", refuse)
         code, _, err = cli("index", "add", shop, "--catalogue", "new")
     assert (code, one_sentence(err)) == (2, True)
     assert json.loads(cli("index", "info", "new", "--json")[1])["items"] == 50

@@ -1,5 +1,6 @@
 """The program is held to docs/contract.md."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -56,7 +57,10 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     def keys(*arguments: object, line: int = -1) -> list[str]:
         return list(json.loads(cli(*arguments, "--json")[1].splitlines()[line]))
 
-    assert keys("index", "add", tmp_path / "shop") == promised("`index add`")
+    filled = promised("`index add`, `index sync` (one line a look that changed something)")
+    assert keys("index", "add", tmp_path / "shop") == filled
+    assert keys("index", "sync", tmp_path / "shop") == filled
+    assert keys("index", "verify", "shop") == promised("`index verify`")
     assert keys("index", "list") == promised("`index list` (one line a catalogue), `index info`")
     assert keys("index", "info", "shop") == promised("`index list` (one line a catalogue), `index info`")
     assert keys("classify", picture) == promised("`classify` (one line a picture)")
@@ -64,6 +68,18 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     matches = json.loads(cli("search", picture, "--catalogue", "shop", "--json")[1])["matches"]
     assert list(matches[0]) == promised("`search`, each of `matches`")
     assert keys("evaluate", "--data", "drawn") == promised("`evaluate` (one line a model)")
+    (tmp_path / "shop" / "copy.png").write_bytes(picture.read_bytes())
+    assert keys("index", "sync", tmp_path / "shop") == filled
+    found = [json.loads(line) for line in cli("index", "duplicates", "shop", "--json")[1].splitlines()]
+    assert list(found[0]) == promised("`index duplicates` (one line a group)")
+    assert list(found[0]["items"][0]) == promised("`index duplicates`, each of `items`")
+    assert list(found[-1]) == promised("`index duplicates` (last line)")
+    assert keys("index", "backup", "shop", "backup") == promised("`index export`, `index backup`")
+    assert keys("index", "restore", "backup", "--catalogue", "restored") == promised("`index restore`")
+    assert keys("index", "rebuild", "restored", "--model", "compact") == promised("`index rebuild`")
+    if importlib.util.find_spec("pyarrow"):
+        assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`, `index backup`")
+        assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")
     assert keys("index", "remove", "shop", 1) == promised("`index remove`")
     assert keys("data", "show", "drawn") == promised("`data show`")
     assert keys("data", "verify") == promised("`data verify` (one line a file)")
@@ -87,7 +103,7 @@ def test_paths_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path) -> None
     assert cli("index", "add", tmp_path / "shop")[0] == 0
     names = {re.sub(r"\d+", "N", path.name) for path in local.folder("shop").iterdir()}
     assert {name for name in names if not name.endswith(("-wal", "-shm"))} == set(
-        re.findall(r"(?<=[/`])[\w-]+\.(?:sqlite|onnx|faiss)", _row("data/catalogues/"))
+        re.findall(r"(?<=[/`])[\w-]+\.(?:sqlite|onnx|faiss|lock)", _row("data/catalogues/"))
     )
 
 

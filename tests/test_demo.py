@@ -1,6 +1,7 @@
 """The main job, through the command line: on drawn garments, and on the real data."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,8 @@ def test_without_data_it_goes_on_with_drawn_garments(cli: Cli) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_a_catalogue_of_another_model_is_left_alone(cli: Cli) -> None:
     assert cli("demo")[0] == 0
-    with LocalCatalogue.open("drawn") as catalogue:
-        catalogue._connection.execute("UPDATE meta SET value = 'other' WHERE key = 'identity'")
+    with LocalCatalogue.open("drawn") as catalogue, catalogue._store._writing() as write:
+        write.meta = replace(write.meta, identity="other")
     code, _, err = cli("demo")
     assert code == 2
     assert one_sentence(err)

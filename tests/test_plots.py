@@ -27,6 +27,15 @@ def test_neighbours_set_the_query_apart_and_take_colour(tmp_path: Path) -> None:
     assert ((pixels == (255, 0, 0)).all(axis=2)).mean() > 0.2
 
 
+@pytest.mark.parametrize(("sizes", "rows"), [([1], 1), ([1] * 5, 1), ([1] * 7, 2), ([1, 5, 2], 2), ([30], 1), ([0], 1)])
+def test_groups_lie_beside_each_other(sizes: list[int], rows: int, tmp_path: Path) -> None:
+    red = Tile(np.full((50, 40, 3), (255, 0, 0), np.uint8), "red\n1.0000")
+    plots.groups([(red, [red] * size) for size in sizes], tmp_path / "g.png", "title")
+    pixels = images.read(tmp_path / "g.png")
+    inside = ((pixels == (255, 0, 0)).all(axis=2)).any(axis=1)  # (h,)
+    assert np.count_nonzero(inside[1:] & ~inside[:-1]) == rows
+
+
 def test_a_pair_keeps_its_captions_apart_and_within_the_picture(tmp_path: Path) -> None:
     """Wide beside tall, with names as long as a disk allows, in a script that the font lacks, and not UTF-8."""
     wide, tall = np.full((20, 400, 3), (255, 0, 0), np.uint8), np.full((400, 2, 1), 0, np.uint8)

@@ -8,13 +8,14 @@ from time import perf_counter
 
 import numpy as np
 
-from vitrine import evaluation, images, indexing, plots
+from vitrine import evaluation, images, plots
 from vitrine.catalogue import Match, Vectors, local
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Dataset, Progress, Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.errors import DownloadError
 from vitrine.evaluation import FirstLook
+from vitrine.indexing import data_set
 from vitrine.plots import Tile
 
 NEIGHBOURS = 9
@@ -47,7 +48,7 @@ def run(out: Path, stage: Stage, say: Callable[[str], None], data_dir: Path | No
     with _catalogue(splits.train.name, encoder) as catalogue:
         whole = splits.whole()
         with stage(f"Put {len(whole):,} {whole.name} images into the catalogue") as progress:
-            report = indexing.add_dataset(catalogue, encoder, whole, progress)
+            report = data_set.add_dataset(catalogue, encoder, whole, progress)
         ids, vectors, sources = catalogue.vectors()
         known = {source: (int(id), vector) for id, vector, source in zip(ids, vectors, sources, strict=True)}
         gallery = np.stack([known[source][1] for source in splits.train.sources])  # (train, d)

@@ -162,6 +162,16 @@ def thumbnail(image: Pixels, side: int = 96) -> bytes:
     return written.getvalue()
 
 
+def blank() -> bytes:
+    """A thumbnail that stands for a picture which there is not: plain grey."""
+    return thumbnail(np.full((28, 28, 1), 128, np.uint8))
+
+
+def is_blank(image: Pixels) -> bool:
+    """Whether the image stands for a picture which there is not."""
+    return image.shape[:2] == (28, 28) and bool((image == 128).all())
+
+
 def _from_array(array: npt.NDArray[Any]) -> Pixels:
     image = array[..., None] if array.ndim == 2 else array
     if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8 or not image.size:

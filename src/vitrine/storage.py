@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -45,6 +45,16 @@ def user_data_sets() -> Path | None:
     """The folder named by `VITRINE_DATA`, if any."""
     named = os.environ.get("VITRINE_DATA")
     return Path(named).expanduser() if named else None
+
+
+def memory() -> int:
+    """Bytes of memory that there are for us: the machine's, or what a container allows; 4 GiB where nobody says."""
+    found = [4 * 2**30]
+    with suppress(AttributeError, OSError, ValueError):  # not on Windows
+        found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)
 
 
 def disk_error(error: OSError, path: Path) -> StorageError:
@@ -84,6 +94,16 @@ def writing(path: Path) -> Iterator[Path]:
         raise disk_error(error, path) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def settle(folder: Path) -> None:
+    """See to it that names given in that folder outlive a power failure, where the system can promise that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

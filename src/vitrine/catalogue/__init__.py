@@ -1,32 +1,49 @@
 """Catalogues: collections of pictures that can be searched by picture.
 
-local.py    on one machine: SQLite is the truth, FAISS the speed
+local.py          on one machine: SQLite is the truth, FAISS the speed
+store.py          that truth: tables, transactions, a checksum for each row
+damage.py         what is lost where the disk has damaged it, and a whole file again from the rest
+vector_index.py   that speed: ids and vectors in, the nearest ids out
+index_kinds.py    the kinds of index, by size and memory
+filters.py        what a search may be narrowed by, as SQL
+relevance.py      more like these, less like that one, as one query
+duplicates.py     items that show the same picture
+copies.py         whole catalogues, item by item
+parquet.py        a catalogue as a Parquet file, and from one
+moving.py         new vectors, on the way to another model
+backup.py         a catalogue in one file with its model, and from one
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from vitrine.catalogue.filters import Filter
+
 Vectors = npt.NDArray[np.float32]
+Columns = dict[str, str | int | float]
+"""What a CSV says of an item: the name of a column to its cell; empty cells are left out."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """One answer of a search. score: cosine similarity, -1 to 1, 1 for the same embedding."""
 
     id: int
     score: float
     label: str | None
     source: str
+    columns: Columns | None = None
 
 
 @dataclass(frozen=True)
 class Item:
     """What is put into a catalogue. source: where the picture came from, unique; content: hash of its bytes; vector:
-    (d,) float32, L2-normalised; thumbnail: a small PNG or JPEG.
+    (d,) float32, L2-normalised; thumbnail: a small PNG or JPEG; columns: what a CSV says of it; stamp: what its file
+    looked like from outside, so that one which still looks like that need not be read again.
     """
 
     source: str
@@ -34,11 +51,46 @@ class Item:
     content: str
     vector: Vectors
     thumbnail: bytes
+    columns: Columns | None = None
+    stamp: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """An item without its vector and thumbnail: what is to be compared with its source."""
+
+    id: int
+    source: str
+    content: str
+    columns: Columns | None
+    stamp: str | None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An item that can no longer be read whole. source: None where that cannot be read, either."""
+
+    id: int
+    source: str | None
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What a check found. problem: of the file itself, None where that is sound. lost: by id."""
+
+    problem: str | None
+    lost: tuple[Lost, ...]
+
+    @property
+    def found(self) -> bool:
+        return self.problem is not None or bool(self.lost)
 
 
 @dataclass(frozen=True)
 class Info:
-    """items: how many. model: name, identity: see `ModelCard`. dimensions: of a vector. bytes: on disk."""
+    """items: how many. model: name, identity: see `ModelCard`. dimensions: of a vector. index: its kind. bytes: on
+    disk. columns: the names of the CSV's columns to the number of items that have something there.
+    """
 
     name: str
     items: int
@@ -49,6 +101,7 @@ class Info:
     index: str
     bytes: int
     format_version: int
+    columns: dict[str, int]
 
 
 class Catalogue(Protocol):
@@ -56,9 +109,13 @@ class Catalogue(Protocol):
 
     name: str
 
+    def __len__(self) -> int:
+        """How many items there are."""
+        ...
+
     def add(self, items: Sequence[Item]) -> list[int]:
         """Put items in, all or none, and return their ids, which are never used again. One whose source is there
-        already replaces it.
+        already replaces it, under a new id: the vector of an id never changes.
         """
         ...
 
@@ -66,14 +123,26 @@ class Catalogue(Protocol):
         """Take items out; how many there were."""
         ...
 
-    def search(self, vectors: Vectors, k: int, threshold: float | None = None) -> list[list[Match]]:
-        """For each of the vectors (q, d) its at most k best matches, best first, equal scores by id; none below the
-        threshold.
+    def refresh(self, items: Iterable[Known]) -> None:
+        """Give items, by id, other columns and another stamp; all or none. Ids that are not there are passed over."""
+        ...
+
+    def search(
+        self, vectors: Vectors, k: int, threshold: float | None = None, where: Filter | None = None, offset: int = 0
+    ) -> list[list[Match]]:
+        """For each of the vectors (q, d) its best matches, best first, equal scores by id: at most k, after the first
+        `offset`; none below the threshold, only items that meet the filter.
         """
         ...
 
-    def contents(self) -> dict[str, str]:
-        """Source -> content of every item."""
+    def known(self, folder: str = "") -> Iterator[Known]:
+        """Every item whose source begins with that text, by source in code point order. Nothing may be written before
+        the last was taken.
+        """
+        ...
+
+    def ids(self, sources: Iterable[str]) -> dict[str, int]:
+        """Source -> id of those items that are there."""
         ...
 
     def vectors(self) -> tuple[npt.NDArray[np.int64], Vectors, list[str]]:
@@ -84,4 +153,12 @@ class Catalogue(Protocol):
         """Raises CatalogueError when there is none of that id."""
         ...
 
+    def columns(self) -> dict[str, int]:
+        """The names of the CSV's columns to the number of items that have something there."""
+        ...
+
     def info(self) -> Info: ...
+
+    def sole_writer(self) -> AbstractContextManager[None]:
+        """While it lasts, nobody else can write. Raises CatalogueError when somebody does."""
+        ...

@@ -2,49 +2,40 @@
 
     catalogue.sqlite    the truth: items, vectors, thumbnails, the model that made them
     model.onnx          a copy of that model; queries are embedded by it
-    index-N.faiss       the speed, as of the N-th write: rebuilt from the truth whenever it is missing or damaged
+    index-N.faiss       the speed, as of the N-th write: caught up from the truth where it is older, and made anew where
+                        it is missing or damaged
 
-docs/file-formats.md gives the tables.
+and `writer.lock`, which is empty. docs/file-formats.md gives the tables.
 """
 
-import os
 import re
 import sqlite3
 import time
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
 from vitrine import storage
-from vitrine.catalogue import Info, Item, Match, Vectors
+from vitrine.catalogue import Damage, Info, Item, Known, Lost, Match, Vectors, damage, index_kinds, moving
+from vitrine.catalogue.filters import Filter
+from vitrine.catalogue.index_kinds import Block, Ids, Kind
+from vitrine.catalogue.moving import Collected
+from vitrine.catalogue.store import AUTO, Meta, Store, Unsound, writer_lock
+from vitrine.catalogue.vector_index import VectorIndex
+from vitrine.datasets import Progress, silent
 from vitrine.encoder import Encoder
-from vitrine.errors import CatalogueError, InputError, StorageError, VitrineError
+from vitrine.errors import CatalogueError, InputError, ModelFileError, StorageError, VitrineError
 
-FORMAT_VERSION = 1
-_APPLICATION_ID = 0x76697472  # "vitr", so that `file` and sqlite know whose it is
-
-_TABLES = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    source TEXT NOT NULL UNIQUE,
-    label TEXT,
-    content TEXT NOT NULL,
-    added TEXT NOT NULL
-) STRICT;
-CREATE TABLE vectors (id INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE, vector BLOB NOT NULL) STRICT;
-CREATE TABLE thumbnails (id INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE, image BLOB NOT NULL) STRICT;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {FORMAT_VERSION};
-"""
-
-_TIES = 16  # extra neighbours asked of FAISS, so that equal scores at the end of the list are ordered by id too
+_NAMED = 10  # of the lost items, in a sentence
+_BEHIND = 2000  # items that may come or go before the index is written again: to catch up on them takes some 20 ms
+_GARBAGE = 0.25  # so much of an index may be items that are gone, before it is made anew
 
 
 def folder(name: str) -> Path:
@@ -72,42 +63,20 @@ def names() -> list[str]:
 class LocalCatalogue:
     """See `vitrine.catalogue.Catalogue`. Made by `create` or `open`; a context manager, or to be closed."""
 
-    def __init__(self, name: str, connection: sqlite3.Connection) -> None:
+    def __init__(self, name: str, store: Store) -> None:
         self.name = name
         self._place = folder(name)
-        self._connection = connection
-        self._loaded: tuple[int, faiss.IndexIDMap] | None = None  # generation, index
+        self._store = store
+        self._identity: str | None = None  # of the model that was asked for
+        self._index: VectorIndex | None = None
 
     @classmethod
     def create(cls, name: str, encoder: Encoder) -> "LocalCatalogue":
         """A new, empty catalogue for that model's embeddings. Raises CatalogueError when there is one; StorageError."""
-        place = folder(name)
-        facts = {
-            "identity": encoder.card.identity,
-            "model": encoder.card.name,
-            "dimensions": str(encoder.card.embedding),
-            "generation": "0",
-        }
-        if exists(name):
-            raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
-        made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))  # takes its name when it is whole
-        try:
+        card = encoder.card
+        with making(name) as made:
             storage.write_bytes(made / "model.onnx", encoder.content)
-            with _translated(place), closing(sqlite3.connect(made / "catalogue.sqlite")) as connection:
-                connection.executescript(_TABLES)
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
-                connection.commit()
-            made.rename(place)
-        except OSError as error:
-            if place.exists():
-                raise CatalogueError(
-                    f"{place} is in the way of the catalogue {name!r}; choose another name, or delete it with"
-                    f" `vitrine index remove {name} --all`."
-                ) from error
-            raise storage.disk_error(error, place) from error
-        finally:
-            with suppress(StorageError):
-                storage.remove_folder(made)
+            Store.create(made / "catalogue.sqlite", Meta(card.identity, card.name, card.embedding, 0, 0, 0, 0))
         return cls.open(name)
 
     @classmethod
@@ -122,19 +91,8 @@ class LocalCatalogue:
                 f"There is no catalogue {name!r} ({there}); make it with `vitrine index add`, or the one of the demo"
                 " with `vitrine demo`."
             )
-        with _translated(path):
-            connection = _connect(path)
-            ours, version = (
-                connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("application_id", "user_version")
-            )
-            if ours != _APPLICATION_ID:
-                raise CatalogueError(f"{path} is not a catalogue of vitrine's; move it away.")
-            if version > FORMAT_VERSION:
-                raise CatalogueError(
-                    f"The catalogue {name!r} has format {version}, newer than this vitrine knows ({FORMAT_VERSION});"
-                    " update vitrine."
-                )
-        return cls(name, connection)
+        with _final(name, path):
+            return cls(name, Store.open(name, path))
 
     def __enter__(self) -> "LocalCatalogue":
         return self
@@ -143,199 +101,394 @@ class LocalCatalogue:
         self.close()
 
     def close(self) -> None:
-        self._connection.close()
+        self._store.close()
 
     def encoder(self) -> Encoder:
         """The model that made this catalogue. Raises ModelFileError when the copy is missing or damaged; CatalogueError
         when it is another.
         """
-        encoder = Encoder.load(self._place / "model.onnx")
+        try:
+            encoder = Encoder.load(self._moved_model(self._meta().identity))  # left where a move was stopped at its end
+        except ModelFileError:
+            encoder = Encoder.load(self._place / "model.onnx")
         self.check_model(encoder.card.identity, encoder.card.name)
         return encoder
 
     def check_model(self, identity: str, name: str) -> None:
         """Raises CatalogueError when embeddings of that model do not belong here."""
-        if identity != self._meta("identity"):
+        meta = self._meta()
+        if identity == meta.identity:
+            self._identity = identity
+        else:
             raise CatalogueError(
-                f"The catalogue {self.name!r} was made by the model {self._meta('model')}"
-                f" ({self._meta('identity')[:8]}) and takes no vectors of {name} ({identity[:8]}); use its own model,"
+                f"The catalogue {self.name!r} was made by the model {meta.model}"
+                f" ({meta.identity[:8]}) and takes no vectors of {name} ({identity[:8]}); use its own model,"
                 f" add to a new catalogue, or delete this one with `vitrine index remove {self.name} --all`."
             )
 
+    def __len__(self) -> int:
+        return self._meta().items
+
     def add(self, items: Sequence[Item]) -> list[int]:
-        dimensions = int(self._meta("dimensions"))
+        with self.sole_writer():  # nobody moves it to another model meanwhile
+            return self._add(items)
+
+    def _add(self, items: Sequence[Item]) -> list[int]:
+        meta = self._meta()
+        self._check_unmoved(meta)
+        dimensions = meta.dimensions
+        sources: set[str] = set()
         for item in items:
             if item.vector.shape != (dimensions,) or not np.isfinite(item.vector).all():
                 raise CatalogueError(
                     f"The vector of {item.source} has shape {item.vector.shape} or is not finite; the catalogue"
                     f" {self.name!r} takes ({dimensions},)."
                 )
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        ids = []
-        with self._writing() as cursor:
-            for item in items:
-                cursor.execute("DELETE FROM items WHERE source = ?", (item.source,))
-                cursor.execute(
-                    "INSERT INTO items (source, label, content, added) VALUES (?, ?, ?, ?)",
-                    (item.source, item.label, item.content, now),
-                )
-                ids.append(int(cursor.lastrowid or 0))
-            cursor.executemany(
-                "INSERT INTO vectors VALUES (?, ?)",
-                ((id, np.asarray(item.vector, "<f4").tobytes()) for id, item in zip(ids, items, strict=True)),
-            )
-            cursor.executemany(
-                "INSERT INTO thumbnails VALUES (?, ?)",
-                ((id, item.thumbnail) for id, item in zip(ids, items, strict=True)),
-            )
-        return ids
+            if item.source in sources:
+                raise CatalogueError(f"Two of the items come from {item.source}; a source can be there only once.")
+            sources.add(item.source)
+        with self._told():
+            return self._store.add(items)
 
     def remove(self, ids: Iterable[int]) -> int:
-        with self._writing() as cursor:
-            return sum(cursor.execute("DELETE FROM items WHERE id = ?", (id,)).rowcount for id in ids)
+        with self._told():
+            return self._store.remove(ids)
 
-    def search(self, vectors: Vectors, k: int, threshold: float | None = None) -> list[list[Match]]:
-        dimensions = int(self._meta("dimensions"))
-        if vectors.ndim != 2 or vectors.shape[1] != dimensions:
-            raise CatalogueError(
-                f"The catalogue {self.name!r} is searched with vectors (n, {dimensions}); these are {vectors.shape}."
-            )
+    def refresh(self, items: Iterable[Known]) -> None:
+        with self._told():
+            self._store.refresh(items)
+
+    def search(
+        self, vectors: Vectors, k: int, threshold: float | None = None, where: Filter | None = None, offset: int = 0
+    ) -> list[list[Match]]:
         if k < 1:
             raise InputError(f"k is {k}; it must be at least 1.")
-        index = self._index()
-        if not index.ntotal:
-            return [[] for _ in vectors]
-        scores, ids = index.search(
-            np.ascontiguousarray(vectors, np.float32), min(index.ntotal, k + _TIES)
-        )  # (q, k + ties) each
-        best = [_best(row_scores, row_ids, k, threshold) for row_scores, row_ids in zip(scores, ids, strict=True)]
-        known = self._known({id for row in best for id, _ in row})
-        return [[Match(id, score, known[id][0], known[id][1]) for id, score in row if id in known] for row in best]
+        if offset < 0:
+            raise InputError(f"The offset is {offset}; it must be at least 0.")
+        with self._told(), self._store.reading():
+            meta = self._store.meta()
+            self._check_unmoved(meta)
+            if vectors.ndim != 2 or vectors.shape[1] != meta.dimensions:
+                raise CatalogueError(
+                    f"The catalogue {self.name!r} is searched with vectors (n, {meta.dimensions}); these are"
+                    f" {vectors.shape}."
+                )
+            wanted = min(offset + k, meta.items)
+            if wanted <= offset or not len(vectors):
+                return [[] for _ in vectors]
+            allowed = None if where is None else self._store.matching(where)
+            for index in self._indexes(meta):
+                scores, ids = index.search(vectors, wanted, allowed, self._store.exact)
+                matches = self._matches(scores[:, offset:], ids[:, offset:], threshold)
+                if matches is not None:
+                    return matches
+            raise Unsound("rows")
 
-    def contents(self) -> dict[str, str]:
-        with _translated(self._place):
-            return dict(self._connection.execute("SELECT source, content FROM items"))
+    def known(self, folder: str = "") -> Iterator[Known]:
+        with self._told():
+            yield from self._store.known(folder)
+
+    def ids(self, sources: Iterable[str]) -> dict[str, int]:
+        with self._told():
+            return self._store.ids(sources)
 
     def vectors(self) -> tuple[npt.NDArray[np.int64], Vectors, list[str]]:
-        with _translated(self._place):
-            rows = self._connection.execute(
-                "SELECT id, vector, source FROM items JOIN vectors USING (id) ORDER BY id"
-            ).fetchall()
-        table = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(len(rows), int(self._meta("dimensions")))
-        return (
-            np.array([row[0] for row in rows], np.int64),
-            table.astype(np.float32, copy=False),
-            [row[2] for row in rows],
-        )
+        with self._told():
+            return self._store.vectors()
 
     def item(self, id: int) -> Item:
-        with _translated(self._place):
-            row = self._connection.execute(
-                "SELECT source, label, content, vector, image FROM items JOIN vectors USING (id) JOIN thumbnails USING"
-                " (id) WHERE id = ?",
-                (id,),
-            ).fetchone()
-        if row is None:
+        with self._told():
+            item = self._store.item(id)
+        if item is None:
             raise CatalogueError(f"The catalogue {self.name!r} has no item {id}.")
-        return Item(row[0], row[1], row[2], np.frombuffer(row[3], "<f4").astype(np.float32), row[4])
+        return item
+
+    def columns(self) -> dict[str, int]:
+        with self._told():
+            return self._store.columns()
 
     def info(self) -> Info:
-        with _translated(self._place):
-            items, labels = self._connection.execute("SELECT count(*), count(DISTINCT label) FROM items").fetchone()
+        with self._told(), self._store.reading():
+            meta, version = self._store.meta(), self._store.version()
+            labels = self._store.connection.execute("SELECT count(DISTINCT label) FROM items").fetchone()[0]
+            columns = self._store.columns()
         size = 0
         for path in self._place.iterdir():
             with suppress(FileNotFoundError):  # SQLite's own files come and go
                 size += path.stat().st_size
         return Info(
             self.name,
-            items,
+            meta.items,
             labels,
-            self._meta("model"),
-            self._meta("identity"),
-            int(self._meta("dimensions")),
-            "exact",
+            meta.model,
+            meta.identity,
+            meta.dimensions,
+            _kind(meta),
             size,
-            FORMAT_VERSION,
+            version,
+            columns,
         )
 
+    @contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        with ExitStack() as held:
+            with self._told():
+                held.enter_context(self._store.alone())
+            yield
+
+    @contextmanager
+    def moving(self, encoder: Encoder) -> Iterator[Collected]:
+        """Move to another model: what is done inside collects a vector for every item, and at the end all of them are
+        changed at once. What was collected is kept where that fails.
+        """
+        card = encoder.card
+        with self.sole_writer(), self._told(), moving.collected(self._place, card) as collected:
+            yield collected
+            # first a second model file, then the vectors, then the model file: a stop in between does no harm
+            storage.write_bytes(self._moved_model(card.identity), encoder.content)
+            self._store.change_model(card.identity, card.name, card.embedding, collected.vectors())
+        self.moved(encoder)
+
+    def moved(self, encoder: Encoder) -> bool:
+        """Whether that is its model already. What a move that was stopped at its end has left is put in order."""
+        if encoder.card.identity != self._meta().identity:
+            return False
+        with self.sole_writer(), self._told():
+            storage.write_bytes(self._place / "model.onnx", encoder.content)
+            for other in self._place.glob("model-*.onnx"):
+                other.unlink()
+            moving.discard(self._place)
+        return True
+
+    def _moved_model(self, identity: str) -> Path:
+        return self._place / f"model-{identity}.onnx"
+
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
+        """The truth itself, all of one moment, for what copies a whole catalogue."""
+        with self._told(), self._store.reading():
+            yield self._store
+
+    def use_index(self, kind: str) -> None:
+        """Search by that kind of index from the next `save_index` on; "auto" chooses by size and memory. Raises
+        InputError for what is no kind.
+        """
+        if kind not in (AUTO, *index_kinds.KINDS):
+            raise InputError(f"There is no index {kind!r}; there are {AUTO}, {', '.join(index_kinds.KINDS)}.")
+        with self._told():
+            if self._meta().index != kind:
+                self._store.want_index(kind)
+
     def save_index(self) -> None:
-        """Write the FAISS index for the next opening, where it is not up to date."""
-        self._index()
+        """Make the index ready for the next opening: bring it up to date, make it anew where it is worn, and write it
+        where its file has fallen behind.
+        """
+        with self._told(), self._store.reading():
+            meta = self._store.meta()
+            index = self._current(meta)
+            if _worn(index, meta):
+                index = self._index = self._build(meta)
+            elif index.unsaved > _BEHIND:
+                self._write(index)
+        if not index.unsaved and self._store.writable:
+            with suppress(VitrineError), self._told():  # it may wait
+                self._store.forget_removed(index.generation)
 
-    def _index(self) -> faiss.IndexIDMap:
-        """The FAISS index as of the last write."""
-        generation = int(self._meta("generation"))
-        if self._loaded is None or self._loaded[0] != generation:
-            path = self._place / f"index-{generation}.faiss"
-            self._loaded = (generation, self._read_index(path) or self._build_index(path))
-        return self._loaded[1]
+    def check(self, progress: Progress = silent) -> Damage:
+        """Read everything and say what the disk has damaged. Raises CatalogueError when nothing can be read."""
+        with _final(self.name, self._place):
+            meta, readable = self._meta_or_guess()
+            found = damage.check(self._store, meta, progress)
+        return found if readable else replace(found, problem=found.problem or "what it says of itself cannot be read")
 
-    def _read_index(self, path: Path) -> faiss.IndexIDMap | None:
-        """The index in that file, or None where it is missing, damaged, or of another collection."""
-        if not path.exists():
-            return None
-        try:
-            # by Python's own reading: FAISS cannot open every path on every system
-            index = faiss.deserialize_index(np.fromfile(path, np.uint8))
-        except (RuntimeError, MemoryError, OSError):  # what FAISS raises on a damaged file
-            return None
-        if not isinstance(index, faiss.IndexIDMap) or index.d != int(self._meta("dimensions")):
-            return None
-        return index if index.ntotal == self._count() else None
+    def repair(self, progress: Progress = silent) -> tuple[Lost, ...]:
+        """Make a damaged catalogue whole again, without the items that it has lost, which are returned: they can be
+        added again from where they came. One that is sound is left as it is.
+        """
+        with _final(self.name, self._place), self._store.alone():
+            found = self.check(progress)
+            if found.found:
+                damage.rebuild(self._store, self._meta_or_guess()[0])
+                self._index = None
+            return found.lost
 
-    def _count(self) -> int:
-        with _translated(self._place):
-            return int(self._connection.execute("SELECT count(*) FROM items").fetchone()[0])
+    def _indexes(self, meta: Meta) -> Iterator[VectorIndex]:
+        """The index; and, for whoever finds that it is one of other items, one that is made anew."""
+        yield self._current(meta)
+        self._index = self._build(meta)
+        yield self._index
 
-    def _build_index(self, path: Path) -> faiss.IndexIDMap:
-        """An index of the items as they are, written to that file in place of older ones."""
-        ids, vectors, _ = self.vectors()
-        index = faiss.IndexIDMap(faiss.IndexFlatIP(int(self._meta("dimensions"))))
-        index.add_with_ids(vectors, ids)
-        with suppress(
-            StorageError, RuntimeError, OSError
-        ):  # a disk that refuses costs the next opening a moment, no more
-            storage.write_bytes(path, faiss.serialize_index(index).tobytes())
+    def _current(self, meta: Meta) -> VectorIndex:
+        """The index as of the last write: the one in memory or the one in the file, caught up, else a new one."""
+        index, self._index = self._index, None  # what is half caught up is lost
+        if index is None or not self._catch_up(index, meta):
+            index = self._read()
+            if index is None or not self._catch_up(index, meta):
+                index = self._build(meta)
+        self._index = index
+        return index
+
+    def _read(self) -> VectorIndex | None:
+        """The index in the file, if there is a sound one."""
+        for path in sorted(self._place.glob("index-*.faiss")):
+            with suppress(CatalogueError):
+                index = VectorIndex.load(path)
+                if path == self._index_path(index.generation):
+                    return index
+        return None
+
+    def _catch_up(self, index: VectorIndex, meta: Meta) -> bool:
+        """Put in and take out what came and went since that index was made; False where that cannot be told, or is
+        more work than a new one.
+        """
+        if index.dimensions != meta.dimensions or index.generation > meta.generation:
+            return False
+        if index.generation < meta.generation:
+            gone = self._store.removed_since(index.generation)
+            if gone is None:
+                return False
+            index.remove(gone)
+            if meta.items > 2 * len(index):
+                return False
+            for block in self._store.blocks(index.last):
+                index.add(block.ids, block.vectors)
+            index.generation = meta.generation
+        return len(index) == meta.items
+
+    def _build(self, meta: Meta) -> VectorIndex:
+        """An index of the items as they are, written into its file."""
+
+        def blocks() -> Iterator[Block]:
+            return ((block.ids, block.vectors) for block in self._store.blocks())
+
+        index = VectorIndex.build(_kind(meta), meta.dimensions, blocks, meta.items)
+        index.generation = meta.generation
+        self._write(index)
+        return index
+
+    def _write(self, index: VectorIndex) -> None:
+        """Write the index into its file, in place of older ones, if the disk lets us: without it the next opening
+        takes longer, no more.
+        """
+        path = self._index_path(index.generation)
+        with suppress(StorageError, RuntimeError, OSError):
+            index.save(path, index.generation)
             for old in self._place.glob("index-*.faiss"):
                 if old != path:
                     old.unlink()
-        return index
 
-    def _known(self, ids: set[int]) -> dict[int, tuple[str | None, str]]:
-        """Id -> label and source."""
-        with _translated(self._place):
-            rows = (
-                self._connection.execute("SELECT label, source FROM items WHERE id = ?", (id,)).fetchone() for id in ids
+    def _index_path(self, generation: int) -> Path:
+        return self._place / f"index-{generation}.faiss"
+
+    def _matches(self, scores: Vectors, ids: Ids, threshold: float | None) -> list[list[Match]] | None:
+        """What the index found (q, k), with what is known of the items; None where some of them are not there."""
+        good = ids >= 0
+        if threshold is not None:
+            good &= scores >= threshold
+        found: list[int] = ids[good].tolist()
+        told = self._store.told(set(found))
+        try:
+            matches = [
+                Match(id, score, label, source, columns and columns.copy())
+                for id, score, (label, source, columns) in zip(
+                    found, scores[good].tolist(), map(told.__getitem__, found), strict=True
+                )
+            ]
+        except KeyError:
+            return None
+        rest = iter(matches)
+        return [list(islice(rest, count)) for count in good.sum(axis=1).tolist()]
+
+    def _check_unmoved(self, meta: Meta) -> None:
+        """Raises CatalogueError where the model that was asked for since the opening is not that of now."""
+        if self._identity not in (None, meta.identity):
+            raise CatalogueError(
+                f"The catalogue {self.name!r} has moved to the model {meta.model} ({meta.identity[:8]}) meanwhile; run"
+                " it again."
             )
-            return {id: row for id, row in zip(ids, rows, strict=True) if row is not None}
 
-    def _meta(self, key: str) -> str:
-        with _translated(self._place):
-            row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            raise CatalogueError(f"The catalogue {self.name!r} is damaged: it does not say its {key}; make it anew.")
-        return str(row[0])
+    def _meta(self) -> Meta:
+        with self._told(), self._store.reading():
+            return self._store.meta()
+
+    def _meta_or_guess(self) -> tuple[Meta, bool]:
+        """What the file says of itself, True; or what it would, by its model, False."""
+        try:
+            with self._store.reading():
+                return self._store.meta(), True
+        except (Unsound, sqlite3.DatabaseError):
+            card = Encoder.load(self._place / "model.onnx").card
+            now = int(time.time())  # more than any generation before
+            return Meta(card.identity, card.name, card.embedding, now, 0, 0, now), False
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Cursor]:
-        """A transaction: all of it or nothing, and a new generation."""
-        with _translated(self._place):
-            cursor = self._connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                yield cursor
-                cursor.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
-                cursor.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    cursor.execute("ROLLBACK")
-                raise
+    def _told(self) -> Iterator[None]:
+        """What SQLite refuses, and what is damaged, as sentences; what is lost is named."""
+        try:
+            with _translated(self._place):
+                yield
+        except Unsound as error:
+            raise CatalogueError(sentence(self.name, self.check())) from error
 
 
-def _best(scores: Vectors, ids: npt.NDArray[np.int64], k: int, threshold: float | None) -> list[tuple[int, float]]:
-    """The first k ids with their scores, best first, equal scores by id."""
-    order = np.lexsort((ids, -scores))[:k]
-    return [(int(ids[i]), float(scores[i])) for i in order if threshold is None or scores[i] >= threshold]
+def _kind(meta: Meta) -> Kind:
+    """The kind of index for that catalogue: the one that was asked for, or by its size."""
+    for kind in index_kinds.KINDS:
+        if kind == meta.index:
+            return kind
+    return index_kinds.choose(meta.items, meta.dimensions, storage.memory() // 2)
+
+
+def _worn(index: VectorIndex, meta: Meta) -> bool:
+    """Whether a new index would be better."""
+    return index.kind != _kind(meta) or index.garbage > _GARBAGE or index.outgrown
+
+
+def sentence(name: str, found: Damage) -> str:
+    """What a damaged catalogue has lost, and what to do."""
+    more = len(found.lost) > _NAMED
+    return (
+        f"The catalogue {name!r} is damaged on the disk"
+        f" ({found.problem or 'checksums are wrong'}); {named(found.lost)};"
+        f" `vitrine index sync FOLDER --catalogue {name}` mends it and brings back what still lies in FOLDER"
+        + (f" (all that is lost: `vitrine index verify {name} --json`)." if more else ".")
+    )
+
+
+def named(lost: Sequence[Lost]) -> str:
+    """Which items are lost, as a part of a sentence."""
+    if not lost:
+        return "no item is known to be lost"
+    shown = ", ".join(f"{one.id} ({one.source or 'its source cannot be read'})" for one in lost[:_NAMED])
+    more = f" and {len(lost) - _NAMED:,} more" if len(lost) > _NAMED else ""
+    return f"{len(lost):,} {'item is' if len(lost) == 1 else 'items are'} lost: {shown}{more}"
+
+
+@contextmanager
+def making(name: str) -> Iterator[Path]:
+    """An empty folder that becomes the catalogue of that name if all goes well, and goes away if not.
+
+    Raises CatalogueError when there is one already; StorageError.
+    """
+    place = folder(name)
+    if exists(name):
+        raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
+    made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))
+    try:
+        with _final(name, place):
+            yield made
+        made.rename(place)
+        storage.settle(place.parent)
+    except OSError as error:
+        if place.exists():
+            raise CatalogueError(
+                f"{place} is in the way of the catalogue {name!r}; choose another name, or delete it with"
+                f" `vitrine index remove {name} --all`."
+            ) from error
+        raise storage.disk_error(error, place) from error
+    finally:
+        with suppress(StorageError):
+            storage.remove_folder(made)
 
 
 def delete(name: str) -> None:
@@ -345,6 +498,8 @@ def delete(name: str) -> None:
         raise CatalogueError(f"There is no catalogue {name!r}; see `vitrine index list`.")
     if place.is_symlink():
         raise CatalogueError(f"{place} is a link; delete the link and what it points to by hand.")
+    with _translated(place), writer_lock(place):
+        pass  # nobody is at it; on Windows, what holds a lock cannot be moved
     gone = place.with_name(f".gone-{uuid.uuid4().hex}")  # first out of sight as a whole: half a catalogue is never seen
     try:
         place.rename(gone)
@@ -354,28 +509,30 @@ def delete(name: str) -> None:
         storage.remove_folder(leftover)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A read-only disk still lets a catalogue be read."""
-    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    waiting = path.with_name(f"{path.name}-wal")
-    mode = "rw" if writable else "ro" if waiting.exists() else "ro&immutable=1"  # in use, or left by a killed process
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, isolation_level=None)
-    if writable:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
+@contextmanager
+def _final(name: str, path: Path) -> Iterator[None]:
+    """As `_translated`, where nothing can be saved from damage."""
+    try:
+        with _translated(path):
+            yield
+    except Unsound as error:
+        raise CatalogueError(
+            f"The catalogue in {path} is damaged beyond reading ({error}); delete it with `vitrine index remove {name}"
+            " --all` and add the pictures anew."
+        ) from error
 
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """SQLite's refusals as ours."""
+    """SQLite's refusals as ours; where pages are damaged, Unsound."""
     try:
         yield
-    except VitrineError:
+    except (VitrineError, Unsound):
         raise
     except (sqlite3.DatabaseError, UnicodeEncodeError, OverflowError) as error:
         text = str(error)
+        if "malformed" in text or "Could not decode" in text or "not a database" in text:
+            raise Unsound(text) from error
         if "locked" in text or "busy" in text:
             raise CatalogueError(
                 f"Another program is writing to the catalogue in {path}; wait for it to end and run it again."
@@ -388,6 +545,11 @@ def _translated(path: Path) -> Iterator[None]:
         if "readonly" in text or "read-only" in text:
             raise StorageError(
                 f"Cannot write {path}: it is read-only; choose another place with VITRINE_HOME."
+            ) from error
+        if "disk I/O" in text or "unable to open" in text:
+            raise StorageError(
+                f"Cannot use {path}: the disk refuses ({text}); see whether it is full, read-only or failing, and run"
+                " it again. What was in the catalogue is still there."
             ) from error
         raise CatalogueError(
             f"The catalogue in {path} refused ({text}); if it is damaged, delete its folder and add the pictures anew."

@@ -4,12 +4,19 @@ answers are quick.
 output.py    printing, progress bars, JSON
 data.py      vitrine data show|verify
 train.py     vitrine train
-look.py      vitrine classify, vitrine search
+look.py      vitrine classify
+search.py    vitrine search
 compare.py   vitrine compare
 evaluate.py  vitrine evaluate
 unseen.py    vitrine evaluate RECIPE --protocol unseen-classes
 report.py    vitrine report
-index.py     vitrine index add|list|info|remove
+index.py     vitrine index add|list|info|verify|remove
+sync.py      vitrine index sync
+duplicates.py  vitrine index duplicates
+exchange.py  vitrine index export|import
+backup.py    vitrine index backup|restore
+rebuild.py   vitrine index rebuild
+fill.py      what add and sync share
 model.py     vitrine model card
 demo.py      vitrine demo
 """
@@ -22,7 +29,7 @@ from typing import Annotated
 import typer
 
 import vitrine
-from vitrine.cli import compare, data, demo, evaluate, index, look, model, report, train
+from vitrine.cli import compare, data, demo, evaluate, index, look, model, report, search, train
 from vitrine.errors import VitrineError
 
 app = typer.Typer(
@@ -39,7 +46,7 @@ app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("classify")(look.classify)
-app.command("search")(look.search)
+app.command("search")(search.search)
 app.command("compare")(compare.compare)
 app.add_typer(index.app, name="index")
 app.add_typer(model.app, name="model")

@@ -1,22 +1,29 @@
 """vitrine index: catalogues."""
 
 import os
-import re
-import unicodedata
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrine.cli import output
+from vitrine.cli import backup, duplicates, exchange, output, rebuild, sync
+from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine.catalogue import Info
-    from vitrine.encoder import Encoder
+    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.indexing import Report
 
 app = typer.Typer(no_args_is_help=True, help="Make catalogues of pictures, add and remove.")
+app.command("sync")(sync.sync)
+app.command("duplicates")(duplicates.duplicates)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("rebuild")(rebuild.rebuild)
 
 Name = Annotated[str, typer.Argument(help="The catalogue.")]
 
@@ -24,93 +31,47 @@ Name = Annotated[str, typer.Argument(help="The catalogue.")]
 @app.command()
 def add(
     what: Annotated[str, typer.Argument(help="fashion-mnist, drawn, or a folder of pictures.")],
-    catalogue: Annotated[
-        str | None,
-        typer.Option("--catalogue", help="Its name; made if it is not there.", show_default="the folder's name"),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="The model of a new catalogue.", show_default="default")
-    ] = None,
+    catalogue: Target = None,
+    model: NewModel = None,
+    index: Index = None,
     data_dir: output.DataDir = None,
     as_json: output.Json = False,
 ) -> None:
     """Add pictures to a catalogue. What is there already is left alone, what changed is replaced: run it again after a
-    stop.
+    stop. Columns of an items.csv in the folder are kept with its pictures.
 
     Example: vitrine index add ~/shop/pictures --catalogue shop
     """
-    from vitrine import indexing
-    from vitrine.catalogue import local
     from vitrine.datasets import by_name, image_folder
 
-    name = catalogue or re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", Path(what).resolve().name)).strip("-")
+    name = catalogue or name_of(what)
     if catalogue is None and name in by_name.NAMES and what not in by_name.NAMES:
         raise InputError(f"The folder is called like the data set {name}; name its catalogue with --catalogue.")
-    encoder = _encoder(name, model)
-    # what cannot be added makes no catalogue
-    if what in by_name.NAMES:
-        with output.stage(f"Load {what}") as progress:
-            dataset = by_name.load(what, data_dir, encoder.card.image, progress).splits.whole()
-    elif Path(what).is_dir():
-        image_folder.scan(Path(what))
-    else:
-        raise DataError(
-            f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder of"
-            " pictures."
-        )
-    new = not local.exists(name)
-    opened = local.LocalCatalogue.create(name, encoder) if new else local.LocalCatalogue.open(name)
-    items: int | None = None  # not known: then nothing is deleted
-    try:
-        with opened, output.stage(f"Add {what} to {name}") as progress:
-            try:
-                if what in by_name.NAMES:
-                    report = indexing.add_dataset(opened, encoder, dataset, progress)
-                else:
-                    report = indexing.add_folder(opened, encoder, Path(what), progress)
-                opened.save_index()
-            finally:
-                items = opened.info().items
-    except KeyboardInterrupt:
-        output.say(f"Stopped. {name} holds {items or 0:,} items; run the same command again to go on.")
-        raise
-    finally:
-        if new and items == 0:  # nothing came of it
-            local.delete(name)
-    if as_json:
-        output.print_json(
-            {
-                "catalogue": name,
-                "items": items,
-                "added": report.added,
-                "replaced": report.replaced,
-                "unchanged": report.unchanged,
-                "unreadable": [{"source": str(entry.path), "reason": entry.reason} for entry in report.unreadable],
-            }
-        )
-    else:
-        print(
-            f"{name}: {report.added:,} added, {report.replaced:,} replaced, {report.unchanged:,} unchanged; {items:,}"
-            " items."
-        )
-    output.list_unreadable(report.unreadable)
-    if report.unreadable and not report.added + report.replaced + report.unchanged:
-        raise DataError(f"None of the {len(report.unreadable)} pictures in {what} could be read; nothing was added.")
+    if what not in by_name.NAMES:
+        if not Path(what).is_dir():
+            raise DataError(
+                f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder"
+                " of pictures."
+            )
+        image_folder.scan(Path(what))  # what cannot be added makes no catalogue
+    with filling(name, Wish(model, index)) as filled:
+        report = _add(what, filled, data_dir)
+        outcome = Outcome.of(filled, report)
+    tell(what, outcome, as_json)
 
 
-def _encoder(name: str, model: str | None) -> "Encoder":
-    """The catalogue's own model, or the one that a new catalogue will have. A model that is named must be its own."""
-    from vitrine.catalogue import local
-    from vitrine.encoder import Encoder
+def _add(what: str, filled: Filling, data_dir: Path | None) -> "Report":
+    from vitrine.datasets import by_name
+    from vitrine.indexing import data_set, folder
 
-    local.folder(name)  # refuses what is no name before a model is loaded
-    if not local.exists(name):
-        return Encoder.load(model or "default")
-    with local.LocalCatalogue.open(name) as opened:
-        if model is not None:
-            card = Encoder.load(model).card
-            opened.check_model(card.identity, card.name)
-        return opened.encoder()
+    catalogue, encoder = filled.catalogue, filled.encoder
+    if what not in by_name.NAMES:
+        with output.stage(f"Add {what} to {catalogue.name}") as progress:
+            return folder.add_folder(catalogue, encoder, Path(what), progress)
+    with output.stage(f"Load {what}") as progress:
+        dataset = by_name.load(what, data_dir, encoder.card.image, progress).splits.whole()
+    with output.stage(f"Add {what} to {catalogue.name}") as progress:
+        return data_set.add_dataset(catalogue, encoder, dataset, progress)
 
 
 @app.command("list")
@@ -150,11 +111,12 @@ def info(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
     if as_json:
         output.print_json(facts)
     else:
+        facts["columns"] = ", ".join(f"{column} ({count:,})" for column, count in facts["columns"].items()) or "-"
         for key, value in facts.items():
             print(f"{key:16s} {value:,}" if isinstance(value, int) else f"{key:16s} {value}")
 
 
-def _facts(info: "Info") -> dict[str, str | int]:
+def _facts(info: "Info") -> dict[str, Any]:
     return {
         "catalogue": info.name,
         "items": info.items,
@@ -165,7 +127,31 @@ def _facts(info: "Info") -> dict[str, str | int]:
         "index": info.index,
         "bytes": info.bytes,
         "format_version": info.format_version,
+        "columns": info.columns,
     }
+
+
+@app.command()
+def verify(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
+    """Read everything in a catalogue, and name what the disk has damaged.
+
+    Example: vitrine index verify shop
+    """
+    from vitrine.catalogue import local
+
+    with local.LocalCatalogue.open(name) as opened:
+        with output.stage(f"Check {name}") as progress:
+            damage = opened.check(progress)
+        items = None if damage.found else len(opened)
+        if not damage.found:
+            opened.encoder()  # its copy of the model, too
+    if as_json:
+        facts = {"catalogue": name, "items": items, "sound": not damage.found, "problem": damage.problem}
+        output.print_json({**facts, "lost": [vars(one) for one in damage.lost]})
+    elif not damage.found:
+        print(f"{name}: {items:,} items, all sound.")
+    if damage.found:
+        raise CatalogueError(local.sentence(name, damage))
 
 
 @app.command()
@@ -195,13 +181,10 @@ def remove(
         wanted: set[int] = set()
     else:
         with local.LocalCatalogue.open(name) as opened:
-            wanted = set(ids or [])
-            if source:
-                numbers, _, sources = opened.vectors()
-                wanted |= _ids_of(source, dict(zip(sources, numbers.tolist(), strict=True)), name)
+            wanted = set(ids or []) | _ids_of(source or [], opened)
             removed = opened.remove(sorted(wanted))
             opened.save_index()
-            left = opened.info().items
+            left = len(opened)
     if as_json:
         output.print_json({"catalogue": name, "removed": removed, "items": left})
     else:
@@ -218,16 +201,17 @@ def _delete(name: str) -> int | None:
 
     removed: int | None = None
     with suppress(CatalogueError), local.LocalCatalogue.open(name) as opened:
-        removed = opened.info().items  # --all means all, whatever state it is in
+        removed = len(opened)  # --all means all, whatever state it is in
     local.delete(name)
     return removed
 
 
-def _ids_of(sources: list[str], known: dict[str, int], name: str) -> set[int]:
+def _ids_of(sources: list[str], opened: "LocalCatalogue") -> set[int]:
+    known = opened.ids([path for source in sources for path in (source, os.path.abspath(source))])
     found = set()
     for source in sources:
         id = known.get(source, known.get(os.path.abspath(source)))
         if id is None:
-            raise InputError(f"The catalogue {name!r} has no item from {source!r}; nothing was removed.")
+            raise InputError(f"The catalogue {opened.name!r} has no item from {source!r}; nothing was removed.")
         found.add(id)
     return found

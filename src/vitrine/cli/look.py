@@ -1,4 +1,4 @@
-"""vitrine classify and vitrine search: a picture in, an answer out."""
+"""vitrine classify: pictures in, names out."""
 
 import os
 import sys
@@ -12,10 +12,6 @@ from vitrine.cli import output
 from vitrine.errors import ImageError, InputError, VitrineError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from vitrine.catalogue import Match
-    from vitrine.catalogue.local import LocalCatalogue
     from vitrine.encoder import Encoder, Prediction
     from vitrine.images import Pixels
 
@@ -128,80 +124,3 @@ def give_up(failed: list[str]) -> None:
         output.say(f"vitrine: {sentence}")
     if failed:
         raise ImageError(failed[-1])
-
-
-def search(
-    path: Annotated[str | None, typer.Argument(help="A picture, or - for standard input.", show_default=False)] = None,
-    id: Annotated[
-        int | None,
-        typer.Option(
-            "--id", min=1, max=2**63 - 1, help="Search from an item of the catalogue instead.", show_default=False
-        ),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many look-alikes.")] = 12,
-    threshold: Annotated[
-        float | None, typer.Option("--threshold", min=-1, max=1, help="Leave out what scores less.", show_default=False)
-    ] = None,
-    catalogue: Annotated[str, typer.Option("--catalogue", help="Where to search.")] = "fashion-mnist",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Draw query and matches into this PNG.", show_default=False)
-    ] = None,
-    as_json: output.Json = False,
-) -> None:
-    """Find what looks like a picture. Scores are cosine similarities: 1 is the same, 0 has nothing in common.
-
-    Example: vitrine search shoe.jpg -k 5 --out look-alikes.png
-    """
-    if (path is None) == (id is None):
-        raise InputError("Name one picture to search with, or an item of the catalogue with --id.")
-    output.check_picture(out, [path or ""])
-    from vitrine import images
-    from vitrine.catalogue.local import LocalCatalogue
-
-    with LocalCatalogue.open(catalogue) as opened:
-        encoder = opened.encoder()
-        if id is not None:
-            item = opened.item(id)
-            source, vector, picture = item.source, item.vector[None], images.read(item.thumbnail)
-            matches = [match for match in opened.search(vector, k + 1, threshold)[0] if match.id != id][:k]
-        else:
-            source = str(path)
-            given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
-            picture = images.read(given, "Standard input" if source == "-" else None)
-            matches = opened.search(encoder.embed([picture]), k, threshold)[0]
-        if as_json:
-            output.print_json(
-                {"source": source, "model": encoder.card.name, "matches": [vars(match) for match in matches]}
-            )
-        else:
-            _print_matches(matches, catalogue)
-        if out is not None:
-            _draw_matches(opened, images.to_pil(picture), matches, source, out)
-
-
-def _print_matches(matches: list["Match"], catalogue: str) -> None:
-    if not matches:
-        print(f"Nothing in {catalogue} is that much alike.")
-    for match in matches:
-        print(f"{match.score:7.4f}  {match.id:>8}  {match.label or '-':14s}  {match.source}")
-
-
-def _draw_matches(catalogue: "LocalCatalogue", query: "Image", matches: list["Match"], source: str, path: Path) -> None:
-    import numpy as np
-
-    from vitrine import images, plots
-
-    query.thumbnail((160, 160))
-    shown = np.asarray(query)
-    first = plots.Tile(shown[..., None] if shown.ndim == 2 else shown, "query")
-    tiles = [
-        plots.Tile(
-            images.read(catalogue.item(match.id).thumbnail),
-            f"{match.label or Path(match.source).name[:16]}\n{match.score:.3f}",
-        )
-        for match in matches
-    ]
-    queries = (first if start == 0 else None for start in range(0, max(1, len(tiles)), 8))
-    rows = [(query, tiles[8 * row : 8 * row + 8]) for row, query in enumerate(queries)]
-    plots.neighbours(rows, path, f"What looks like {Path(source).name} in {catalogue.name}")
-    output.say(f"Query and matches: {path}")

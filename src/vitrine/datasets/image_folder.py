@@ -49,21 +49,27 @@ def scan(folder: Path) -> tuple[list[Path], list[Unreadable]]:
 
     Raises DataError when there is no such folder, it cannot be read, or it holds no pictures.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; name a folder of pictures.")
-    refused: list[OSError] = []
-    found = [
-        Path(place) / name
-        for place, _, names in os.walk(folder, onerror=refused.append)
-        for name in names
-        if _is_picture(Path(place).relative_to(folder) / name)
-    ]
-    unreadable = [
-        Unreadable(Path(error.filename), f"{error.filename} cannot be read ({error.strerror}).") for error in refused
-    ]
+    found, unreadable = find(os.fspath(folder))
     if not found:
         why = unreadable[0].reason if unreadable else f"looked for are {', '.join(sorted(images.SUFFIXES))}."
         raise DataError(f"The folder {folder} holds no pictures; {why}")
+    return sorted(map(Path, found)), unreadable
+
+
+def find(folder: str) -> tuple[list[str], list[Unreadable]]:
+    """As `scan`, but as texts in code point order, and a folder without pictures is fine."""
+    if not os.path.isdir(folder):
+        raise DataError(f"There is no folder {folder}; name a folder of pictures.")
+    refused: list[OSError] = []
+    found: list[str] = []
+    for place, folders, names in os.walk(folder, onerror=refused.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(place, name) for name in names if _is_picture(name)]
+    unreadable = [
+        Unreadable(Path(error.filename), f"{error.filename} cannot be read ({error.strerror}).") for error in refused
+    ]
+    if any(error.filename == folder for error in refused):
+        raise DataError(f"The folder {folder} holds no pictures; {unreadable[0].reason}")
     return sorted(found), unreadable
 
 
@@ -90,8 +96,8 @@ def load(folder: Path, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent
     return Folder(loaded.dataset, refused + loaded.unreadable)
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in images.SUFFIXES and not any(part.startswith(".") for part in path.parts)
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES
 
 
 def _key(folder: Path, files: list[Path], spec: ImageSpec) -> str:

@@ -3,14 +3,14 @@ nothing.
 
 Figures are made without pyplot: no global state, no display.
 
-tiles.py    pictures beside each other: grids, neighbours, pairs, items with their probabilities
+tiles.py    pictures beside each other: grids, neighbours, groups, pairs, items with their probabilities
 charts.py   curves, confusion matrix, measures of classes, histogram, reliability
 maps.py     scatter of a map, and the same map once for each class
 """
 
 from vitrine.plots.charts import Curves, confusion, curves, distances, per_class, reliability
 from vitrine.plots.maps import by_class, scatter
-from vitrine.plots.tiles import PLAIN, RIGHT, WRONG, Answered, Tile, answers, grid, neighbours, pair, pairs
+from vitrine.plots.tiles import PLAIN, RIGHT, WRONG, Answered, Tile, answers, grid, groups, neighbours, pair, pairs
 
 __all__ = [
     "PLAIN",
@@ -25,6 +25,7 @@ __all__ = [
     "curves",
     "distances",
     "grid",
+    "groups",
     "neighbours",
     "pair",
     "pairs",

@@ -21,6 +21,7 @@ RIGHT, WRONG, PLAIN = "#0072b2", "#d55e00", "#222222"
 """Blue, vermilion (Okabe and Ito: told apart by the colour-blind) and near-black."""
 
 CAPTION, DPI = 7.5, 120  # points; pixels an inch
+_ACROSS = 12  # tiles of groups in a row
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,22 @@ def neighbours(
     """
     columns = 1 + max((len(matches) for _, matches in rows), default=0)
     _draw([[query, *matches] for query, matches in rows], columns, path, title, apart=(1,), model=model)
+
+
+def groups(found: Sequence[tuple[Tile, Sequence[Tile]]], path: Path, title: str = "") -> None:
+    """Groups beside each other, as many a row as fit: each one's first tile, set apart, then the others. Raises
+    StorageError.
+    """
+    wide = 1 + max((len(others) for _, others in found), default=0)
+    across = min(max(1, _ACROSS // wide), len(found))
+    rows: list[list[Tile | None]] = []
+    for place, (first, others) in enumerate(found):
+        if place % across == 0:
+            rows.append([])
+        rows[-1] += [first, *others, *[None] * (wide - 1 - len(others))]
+    starts = range(0, across * wide, wide)
+    apart = [start + 1 for start in starts] + 2 * [start for start in starts if start]
+    _draw(rows, across * wide, path, title, apart)
 
 
 def pairs(couples: Sequence[tuple[Tile, Tile]], path: Path, title: str = "") -> None:

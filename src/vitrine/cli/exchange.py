@@ -1,0 +1,101 @@
+"""vitrine index export|import: a catalogue as a Parquet file, and one from such a file."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrine.cli import output
+from vitrine.errors import InputError, MissingExtraError, ModelFileError
+
+if TYPE_CHECKING:
+    from vitrine.catalogue.parquet import Facts
+    from vitrine.encoder import Encoder
+
+Name = Annotated[str, typer.Argument(help="The catalogue.")]
+
+
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The Parquet file to write; an older one is replaced.")],
+    thumbnails: Annotated[bool, typer.Option(help="With small pictures of the items.")] = True,
+    as_json: output.Json = False,
+) -> None:
+    """Write a catalogue into a Parquet file: vectors, labels, sources, columns and small pictures of all items. It is
+    read by pandas and other programs, and by `vitrine index import`.
+
+    Example: vitrine index export shop shop.parquet
+    """
+    if file.suffix.lower() != ".parquet":
+        raise InputError(f"{file} does not end in .parquet; name the file so that other programs know it.")
+    check_extra()
+    from vitrine.catalogue import parquet
+    from vitrine.catalogue.local import LocalCatalogue
+
+    with LocalCatalogue.open(name) as opened, output.stage(f"Export {name}") as progress:
+        items = parquet.export(opened, file, thumbnails, progress)
+    size = file.stat().st_size
+    if as_json:
+        output.print_json({"catalogue": name, "file": str(file), "items": items, "bytes": size})
+    else:
+        print(f"{name}: {items:,} items in {file} ({size / 1e6:,.1f} MB).")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file that `vitrine index export` wrote.")],
+    catalogue: Annotated[str, typer.Option("--catalogue", help="The name of the new catalogue.", show_default=False)],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="The model that made the vectors, by name or path.", show_default="found by its identity"
+        ),
+    ] = None,
+    as_json: output.Json = False,
+) -> None:
+    """Make a catalogue from a Parquet file. It gets the items with their ids, or nothing where anything is wrong.
+
+    Example: vitrine index import shop.parquet --catalogue shop-2
+    """
+    check_extra()
+    from vitrine.catalogue import local, parquet
+
+    local.folder(catalogue)  # refuses what is no name
+    encoder = _model(parquet.facts_of(file), model, file)
+    with output.stage(f"Import {file}") as progress:
+        parquet.load(file, catalogue, encoder, progress)
+    with local.LocalCatalogue.open(catalogue) as opened:
+        opened.save_index()
+        items = len(opened)
+    if as_json:
+        output.print_json({"catalogue": catalogue, "file": str(file), "items": items})
+    else:
+        print(f"{catalogue}: {items:,} items from {file}.")
+
+
+def check_extra() -> None:
+    """Raises MissingExtraError where pyarrow is not installed."""
+    try:
+        importlib.import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Parquet files need {error.name}, which is not installed; install it with: pip install 'vitrine[parquet]'"
+            " (in this repository: make install)."
+        ) from error
+
+
+def _model(facts: "Facts", named: str | None, file: Path) -> "Encoder":
+    """The model that is named, or one of those known by name that made these vectors."""
+    from vitrine import encoder as encoders
+    from vitrine import modelfile
+    from vitrine.encoder import Encoder
+
+    if named is not None:
+        return Encoder.load(named)
+    for name in encoders.names():
+        if modelfile.read(encoders.find(name)).card.identity == facts.identity:
+            return Encoder.load(name)
+    raise ModelFileError(
+        f"The vectors in {file} are of the model {facts.model} ({facts.identity[:8]}), which is not among those known"
+        f" here ({', '.join(encoders.names())}); name its file with --model."
+    )

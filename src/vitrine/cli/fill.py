@@ -1,0 +1,174 @@
+"""What `index add` and `index sync` share: the catalogue that is filled, and what is said of it afterwards."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vitrine.cli import output
+from vitrine.errors import CatalogueError, DataError
+
+if TYPE_CHECKING:
+    from vitrine.catalogue import Lost
+    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.encoder import Encoder
+    from vitrine.indexing import Report
+
+Target = Annotated[
+    str | None, typer.Option("--catalogue", help="Its name; made if it is not there.", show_default="the folder's name")
+]
+NewModel = Annotated[str | None, typer.Option("--model", help="The model of a new catalogue.", show_default="default")]
+Index = Annotated[
+    Literal["auto", "exact", "hnsw", "ivf", "ivf-sq8"] | None,
+    typer.Option("--index", help="How it is searched from now on; auto: by its size.", show_default="as it is"),
+]
+
+
+def name_of(what: str) -> str:
+    """The name of the catalogue for that folder or data set, where none is given."""
+    return re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", Path(what).resolve().name)).strip("-")
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A catalogue that is being filled, and its model. lost: what the disk had damaged in it."""
+
+    catalogue: "LocalCatalogue"
+    encoder: "Encoder"
+    lost: "tuple[Lost, ...]"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """model: of a new catalogue, by name. index: the kind. mend: look for damage first, and mend it. keep_empty: keep a
+    new catalogue even if nothing comes of it.
+    """
+
+    model: str | None
+    index: str | None
+    mend: bool = False
+    keep_empty: bool = False
+
+
+@contextmanager
+def filling(name: str, wish: Wish) -> Iterator[Filling]:
+    """The catalogue of that name, or a new one. At the end its index is made ready."""
+    from vitrine.catalogue.local import LocalCatalogue, delete, exists, folder
+    from vitrine.encoder import Encoder
+
+    folder(name)  # refuses what is no name before a model is loaded
+    new = not exists(name)
+    opened = LocalCatalogue.create(name, Encoder.load(wish.model or "default")) if new else LocalCatalogue.open(name)
+    items: int | None = None  # not known: then nothing is deleted
+    try:
+        with opened, opened.sole_writer():
+            lost = () if new or not wish.mend else _mend(opened)
+            try:
+                encoder = _model(opened, wish.model)
+                if wish.index is not None:
+                    opened.use_index(wish.index)
+                yield Filling(opened, encoder, lost)
+            finally:
+                items = len(opened)
+            opened.save_index()
+    except KeyboardInterrupt:
+        output.say(f"Stopped. {name} holds {items or 0:,} items; run the same command again to go on.")
+        raise
+    finally:
+        if new and items == 0 and not wish.keep_empty:
+            delete(name)
+
+
+def _mend(opened: "LocalCatalogue") -> "tuple[Lost, ...]":
+    with output.stage(f"Check {opened.name}") as progress:
+        return opened.repair(progress)
+
+
+def _model(opened: "LocalCatalogue", named: str | None) -> "Encoder":
+    """The catalogue's own model. One that is named must be that."""
+    from vitrine.encoder import Encoder
+
+    if named is not None:
+        card = Encoder.load(named).card
+        opened.check_model(card.identity, card.name)
+    return opened.encoder()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a filling. items: how many there are now. mended: how many damaged items are back. lost: the damaged
+    ones that are not.
+    """
+
+    name: str
+    items: int
+    report: "Report"
+    mended: int = 0
+    lost: "tuple[Lost, ...]" = ()
+
+    @classmethod
+    def of(cls, filled: Filling, report: "Report") -> "Outcome":
+        back = filled.catalogue.ids(one.source for one in filled.lost if one.source)
+        lost = tuple(one for one in filled.lost if one.source not in back)
+        return cls(filled.catalogue.name, len(filled.catalogue), report, len(filled.lost) - len(lost), lost)
+
+
+def tell(what: str, outcome: Outcome, as_json: bool) -> None:
+    """Print what came of it.
+
+    Raises DataError where no picture could be read, CatalogueError where damaged items did not come back.
+    """
+    name, report = outcome.name, outcome.report
+    if as_json:
+        output.print_json(
+            {
+                "catalogue": name,
+                "items": outcome.items,
+                "added": report.added,
+                "replaced": report.replaced,
+                "removed": report.removed,
+                "unchanged": report.unchanged,
+                "columns_updated": report.columns_updated,
+                "unreadable": [{"source": str(entry.path), "reason": entry.reason} for entry in report.unreadable],
+                "unmatched": [vars(line) for line in report.unmatched],
+                "mended": outcome.mended,
+                "lost": [vars(one) for one in outcome.lost],
+            }
+        )
+    else:
+        removed = f" {report.removed:,} removed," if report.removed else ""
+        columns = f" ({report.columns_updated:,} with other columns)" if report.columns_updated else ""
+        mended = f" {outcome.mended:,} damaged before, read again." if outcome.mended else ""
+        print(
+            f"{name}: {report.added:,} added, {report.replaced:,} replaced,{removed} {report.unchanged:,}"
+            f" unchanged{columns}; {outcome.items:,} items.{mended}",
+            flush=True,
+        )
+    _say_unmatched(report)
+    output.list_unreadable(report.unreadable)
+    if outcome.lost:
+        raise CatalogueError(_not_back(outcome))
+    if report.unreadable and not report.changed + report.unchanged:
+        raise DataError(f"None of the {len(report.unreadable)} pictures in {what} could be read; nothing was added.")
+
+
+def _say_unmatched(report: "Report") -> None:
+    if report.unmatched:
+        shown = ", ".join(f"line {line.line} ({line.file})" for line in report.unmatched[: output.LISTED])
+        more = ", ..." if len(report.unmatched) > output.LISTED else ""
+        output.say(f"The CSV names pictures that are not there: {shown}{more}.")
+
+
+def _not_back(outcome: Outcome) -> str:
+    lost = outcome.lost
+    shown = ", ".join(f"{one.id} ({one.source or 'its source could not be read'})" for one in lost[: output.LISTED])
+    more = f" and {len(lost) - output.LISTED:,} more" if len(lost) > output.LISTED else ""
+    return (
+        f"The disk had damaged {outcome.name}, and these items did not come back from here: {shown}{more}; add them"
+        " again from where they came."
+    )

@@ -1,0 +1,179 @@
+"""vitrine search: what looks like a picture, like an item, or like several and unlike others."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrine.cli import output
+from vitrine.errors import InputError
+
+if TYPE_CHECKING:
+    from vitrine.catalogue import Match, Vectors
+    from vitrine.catalogue.filters import Filter
+    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.encoder import Encoder
+    from vitrine.images import Pixels
+
+
+def search(
+    path: Annotated[str | None, typer.Argument(help="A picture, or - for standard input.", show_default=False)] = None,
+    id: Annotated[
+        int | None,
+        typer.Option(
+            "--id", min=1, max=2**63 - 1, help="Search from an item of the catalogue instead.", show_default=False
+        ),
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option("--like", help="A picture or an item's id, to be like; may be repeated.", show_default=False),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option("--unlike", help="A picture or an item's id, to be unlike; may be repeated.", show_default=False),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", help="Only items that meet this; see the example.", show_default=False),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many look-alikes.")] = 12,
+    offset: Annotated[int, typer.Option("--offset", min=0, max=10**9, help="Pass over so many of the best.")] = 0,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", min=-1, max=1, help="Leave out what scores less.", show_default=False)
+    ] = None,
+    catalogue: Annotated[str, typer.Option("--catalogue", help="Where to search.")] = "fashion-mnist",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Draw query and matches into this PNG.", show_default=False)
+    ] = None,
+    as_json: output.Json = False,
+) -> None:
+    """Find what looks like a picture. Scores are cosine similarities: 1 is the same, 0 has nothing in common. Several
+    examples become one query: the mean of the like less half the mean of the unlike.
+
+    Example: vitrine search shoe.jpg -k 5 --where "label = 'Sneaker' and added > 2026-01-01" --out look-alikes.png
+
+    Example: vitrine search --like 12 --like 40 --unlike 7
+    """
+    if (path is not None) + (id is not None) > 1 or not (path is not None or id is not None or like):
+        raise InputError(
+            "Name one picture to search with, or one item of the catalogue with --id, or several of both with --like."
+        )
+    output.check_picture(out, [path or "", *(like or []), *(unlike or [])])
+    from vitrine.catalogue import filters
+    from vitrine.catalogue.local import LocalCatalogue
+
+    with LocalCatalogue.open(catalogue) as opened:
+        condition = None if where is None else filters.parse(where, opened.columns())
+        encoder = opened.encoder()
+        examples = _Examples(opened, encoder)
+        chosen = [examples.picture(path)] if path is not None else [examples.item(id)] if id is not None else []
+        chosen += [examples.either(text) for text in like or []]
+        avoided = [examples.either(text) for text in unlike or []]
+        matches = _search(opened, chosen, avoided, _Page(k, offset, threshold, condition))
+        if as_json:
+            single = chosen[0].source if len(chosen) == 1 and not avoided else None
+            sources = {"like": [one.source for one in chosen], "unlike": [one.source for one in avoided]}
+            answer = {"source": single, "model": encoder.card.name, **sources}
+            output.print_json({**answer, "matches": [match._asdict() for match in matches]})
+        else:
+            _print_matches(matches, catalogue)
+        if out is not None:
+            _draw_matches(opened, chosen, matches, out)
+
+
+@dataclass(frozen=True)
+class _Example:
+    """What answers are to be like, or unlike. vector: (d,). id: of the item, if it is one."""
+
+    source: str
+    vector: "Vectors"
+    picture: "Pixels"
+    id: int | None = None
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Where examples come from."""
+
+    catalogue: "LocalCatalogue"
+    encoder: "Encoder"
+
+    def item(self, id: int) -> _Example:
+        from vitrine import images
+
+        item = self.catalogue.item(id)
+        return _Example(item.source, item.vector, images.read(item.thumbnail), id)
+
+    def picture(self, path: str) -> _Example:
+        from vitrine import images
+
+        given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if path == "-" else Path(path)
+        picture = images.read(given, "Standard input" if path == "-" else None)
+        return _Example(path, self.encoder.embed([picture])[0], picture)
+
+    def either(self, text: str) -> _Example:
+        """An item by its id, or a picture; one whose name is a number is named ./12."""
+        number = text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63
+        return self.item(int(text)) if number else self.picture(text)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Which of the matches are wanted."""
+
+    k: int
+    offset: int
+    threshold: float | None
+    where: "Filter | None"
+
+
+def _search(catalogue: "LocalCatalogue", chosen: list[_Example], avoided: list[_Example], page: _Page) -> list["Match"]:
+    """The matches, without the examples themselves."""
+    import numpy as np
+
+    from vitrine.catalogue import relevance
+
+    if len(chosen) == 1 and not avoided:
+        query = chosen[0].vector[None]
+    else:
+        unlike = np.stack([one.vector for one in avoided]) if avoided else np.empty((0, len(chosen[0].vector)))
+        query = relevance.combine(np.stack([one.vector for one in chosen]), unlike.astype(np.float32))
+    left_out = {one.id for one in (*chosen, *avoided) if one.id is not None}
+    wanted = page.offset + page.k
+    if not left_out:
+        return catalogue.search(query, page.k, page.threshold, page.where, page.offset)[0]
+    found = catalogue.search(query, wanted + len(left_out), page.threshold, page.where)[0]
+    return [match for match in found if match.id not in left_out][page.offset : wanted]
+
+
+def _print_matches(matches: list["Match"], catalogue: str) -> None:
+    if not matches:
+        print(f"Nothing in {catalogue} is that much alike.")
+    for match in matches:
+        print(f"{match.score:7.4f}  {match.id:>8}  {match.label or '-':14s}  {match.source}")
+
+
+def _draw_matches(catalogue: "LocalCatalogue", chosen: list[_Example], matches: list["Match"], path: Path) -> None:
+    import numpy as np
+
+    from vitrine import images, plots
+
+    query = images.to_pil(chosen[0].picture)
+    query.thumbnail((160, 160))
+    shown = np.asarray(query)
+    caption = "query" if len(chosen) == 1 else f"one of {len(chosen)}"
+    first = plots.Tile(shown[..., None] if shown.ndim == 2 else shown, caption)
+    tiles = [
+        plots.Tile(
+            images.read(catalogue.item(match.id).thumbnail),
+            f"{match.label or Path(match.source).name[:16]}\n{match.score:.3f}",
+        )
+        for match in matches
+    ]
+    queries = (first if start == 0 else None for start in range(0, max(1, len(tiles)), 8))
+    rows = [(query, tiles[8 * row : 8 * row + 8]) for row, query in enumerate(queries)]
+    names = ", ".join(Path(one.source).name for one in chosen[:3]) + (", ..." if len(chosen) > 3 else "")
+    plots.neighbours(rows, path, f"What looks like {names} in {catalogue.name}")
+    output.say(f"Query and matches: {path}")

@@ -1,0 +1,99 @@
+"""vitrine index sync: a catalogue that follows a folder."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrine.cli import output
+from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
+from vitrine.errors import CatalogueError, VitrineError
+
+if TYPE_CHECKING:
+    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.indexing.folder import FolderSync
+
+_CALM = 2.0  # seconds: while watching, a picture that is still being written is left for the next look
+_SHARE = 10  # of the time spent looking: what is rested at least
+
+
+def sync(
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    catalogue: Target = None,
+    model: NewModel = None,
+    index: Index = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option("--columns", help="A CSV about the pictures.", show_default="items.csv in the folder"),
+    ] = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Take everything out if the folder holds no pictures any more.")
+    ] = False,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read every picture, even if its size and times say it is unchanged.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep at it until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=0.1, help="Seconds between looks with --watch.")] = 5.0,
+    as_json: output.Json = False,
+) -> None:
+    """Bring a catalogue to agree with a folder: new pictures are added, changed ones embedded anew, gone ones taken
+    out, and the columns of a CSV kept with them. Run it again after a stop. A damaged catalogue is mended first.
+
+    Example: vitrine index sync ~/shop/pictures --catalogue shop --watch
+    """
+    from vitrine.datasets import image_folder
+    from vitrine.indexing.folder import FolderSync, How
+
+    name = catalogue or name_of(str(folder))
+    image_folder.find(str(folder))  # what is no folder makes no catalogue
+    with filling(name, Wish(model, index, mend=True, keep_empty=watch)) as filled:
+        looking = FolderSync(filled.encoder, folder, How(allow_empty=allow_empty, columns=columns, reread=reread))
+        with output.stage(f"Bring {name} up to date") as progress:
+            report = looking.run(filled.catalogue, progress)
+        outcome = Outcome.of(filled, report)
+    try:
+        tell(str(folder), outcome, as_json)
+    except VitrineError as error:
+        if not watch:
+            raise
+        output.say(f"vitrine: {error}")
+    if watch:
+        looking.how = replace(looking.how, reread=False, calm=_CALM)
+        output.say(f"Watching {folder}; stop with Ctrl-C.")
+        _watch(looking, outcome, interval, as_json)
+
+
+def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool) -> None:
+    """Look again and again. What is wrong is said once: it may pass."""
+    from vitrine.catalogue.local import LocalCatalogue
+
+    said, took = "", 0.0
+    while True:
+        time.sleep(max(interval, _SHARE * took))
+        start = time.perf_counter()
+        problem = ""
+        with LocalCatalogue.open(last.name) as opened:
+            try:
+                outcome = _look_again(looking, opened, last.items)
+                if outcome.report.changed or outcome.report.unreadable != last.report.unreadable:
+                    tell("the folder", outcome, as_json)
+                last = outcome
+            except VitrineError as error:
+                problem = str(error)
+        if problem and problem != said:
+            output.say(f"vitrine: {problem}")
+        said, took = problem, time.perf_counter() - start
+
+
+def _look_again(looking: "FolderSync", opened: "LocalCatalogue", items: int) -> Outcome:
+    try:
+        opened.check_model(looking.encoder.card.identity, looking.encoder.card.name)
+    except CatalogueError:
+        looking.encoder = opened.encoder()  # it has moved to another model
+    report = looking.run(opened)
+    if report.changed:
+        opened.save_index()
+        items = len(opened)
+    return Outcome(opened.name, items, report)

@@ -1,0 +1,325 @@
+"""A folder of pictures and a catalogue brought to agree: new pictures are added, changed ones embedded anew, gone ones
+taken out, and what a CSV says of them is kept with them.
+
+First both are compared, then pictures are decoded on all cores and embedded, batch by batch; each batch is safe once
+it is in the catalogue. So a run that was stopped goes on where it was.
+
+Whether a picture has changed is told by the hash of its bytes. It need not be read for that where its size and the
+times of its last change (of its content, and of anything about it) are those that were seen when it was read last; a
+time that was younger than two seconds then proves nothing, as file systems count no finer than that.
+"""
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from vitrine import images
+from vitrine.catalogue import Catalogue, Columns, Item, Known, Vectors
+from vitrine.datasets import Progress, silent
+from vitrine.datasets.image_folder import Unreadable, class_of, find
+from vitrine.encoder import Encoder
+from vitrine.errors import DataError, ImageError
+from vitrine.indexing import Report, Unmatched, items_csv
+from vitrine.indexing.items_csv import Table
+from vitrine.spec import ImageSpec
+
+BATCH = 500
+_GRAIN = 2.0  # seconds: FAT's times are the coarsest
+
+
+@dataclass(frozen=True)
+class How:
+    """drop: take out items whose picture is gone. allow_empty: even if no picture at all is left. columns: the CSV, or
+    None for items.csv in the folder, if there is one. reread: every picture, whatever its times say. calm: seconds that
+    a picture must have been left alone before it is read.
+    """
+
+    drop: bool = True
+    allow_empty: bool = False
+    columns: Path | None = None
+    reread: bool = False
+    calm: float = 0.0
+
+
+DEFAULT = How()
+
+
+class FolderSync:
+    """Brings a catalogue to agree with a folder, once or again and again. Sources are absolute paths; the label of a
+    picture is its first sub-folder's name.
+    """
+
+    def __init__(self, encoder: Encoder, folder: Path, how: How = DEFAULT) -> None:
+        self.encoder = encoder
+        self._folder = os.path.abspath(folder)
+        self.how = how
+        self._unreadable: dict[str, tuple[str, str]] = {}  # file -> the stamp it had, and why it could not be read
+
+    def run(self, catalogue: Catalogue, progress: Progress = silent) -> Report:
+        """Look once, and do what there is to do; progress counts the pictures that must be read.
+
+        Raises DataError when the folder is not there, or holds no pictures (any more); InputError for its CSV; what
+        the catalogue raises.
+        """
+        with catalogue.sole_writer():
+            root = _identity(self._folder)
+            found, refused = find(self._folder)
+            if not found and not self.how.allow_empty:
+                self._refuse_empty(catalogue, refused)
+            one = _Pass(catalogue, self.encoder, self._folder, self.how, Report(unreadable=refused))
+            one.compare(found, self._table(), self._unreadable)
+            one.read(progress)
+            one.refresh()
+            if self.how.drop:
+                one.drop(root)
+            self._unreadable = one.failed
+        return one.report
+
+    def _refuse_empty(self, catalogue: Catalogue, refused: list[Unreadable]) -> NoReturn:
+        """An empty folder is more often a drive that is missing than a shop that is sold out."""
+        there = sum(1 for _ in catalogue.known(_inside(self._folder))) if self.how.drop else 0
+        if there:
+            raise DataError(
+                f"The folder {self._folder} holds no pictures any more, and {there:,} items of {catalogue.name!r} come"
+                " from it; nothing was taken out: if a drive is missing, connect it; if they are to go, say"
+                " --allow-empty."
+            )
+        why = refused[0].reason if refused else f"looked for are {', '.join(sorted(images.SUFFIXES))}."
+        raise DataError(f"The folder {self._folder} holds no pictures; {why}")
+
+    def _table(self) -> Table | None:
+        beside = Path(self._folder) / items_csv.NAME
+        path = self.how.columns or (beside if beside.is_file() else None)
+        return None if path is None else items_csv.read(path, self._folder)
+
+
+def add_folder(catalogue: Catalogue, encoder: Encoder, folder: Path, progress: Progress = silent) -> Report:
+    """What is new or changed in a folder; nothing is taken out. See `FolderSync`."""
+    return FolderSync(encoder, folder, How(drop=False)).run(catalogue, progress)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A picture that is to be read. known: the item that the catalogue has for it. columns: what it is to have."""
+
+    file: str
+    known: Known | None
+    columns: Columns | None
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A picture that was read. image: as the model wants it; None where the catalogue has the same content already."""
+
+    content: str
+    stamp: str | None
+    image: npt.NDArray[np.uint8] | None
+    thumbnail: bytes
+
+
+@dataclass
+class _Pass:
+    """One look at the folder, and what comes of it."""
+
+    catalogue: Catalogue
+    encoder: Encoder
+    folder: str
+    how: How
+    report: Report
+    wanted: list[_Wanted] = field(default_factory=list)
+    refreshed: list[Known] = field(default_factory=list)
+    gone: list[Known] = field(default_factory=list)
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    # --- what there is to do
+
+    def compare(self, found: list[str], table: Table | None, failed: dict[str, tuple[str, str]]) -> None:
+        """found: the pictures' paths, in order. failed: those that could not be read last time."""
+        files = [file for file in found if self._utf8(file)]
+        matched: set[str] = set()
+        for file, known in _pairs(files, self.catalogue.known(_inside(self.folder)) if _encodes(self.folder) else ()):
+            if file is None:
+                self.gone += [known] if known else []
+                continue
+            columns = known.columns if known else None
+            if table is not None:
+                line = table.source(file)
+                matched |= {line} if line else set()
+                columns = (table.lines[line].cells or None) if line else None
+            self._compare(_Wanted(file, known, columns), failed.get(file))
+        if table is not None:
+            self.report.unmatched = [
+                Unmatched(line.number, line.file) for source, line in table.lines.items() if source not in matched
+            ]
+
+    def _compare(self, wanted: _Wanted, failed: tuple[str, str] | None) -> None:
+        stamp, changed = _look(wanted.file)
+        if failed and failed[0] == stamp:
+            self._fail(wanted.file, stamp, failed[1])
+        elif wanted.known and wanted.known.stamp == stamp and not self.how.reread:
+            self._keep(wanted.known, wanted.columns, stamp)
+        elif not 0 <= time.time() - changed < self.how.calm:
+            self.wanted.append(wanted)
+
+    def _keep(self, known: Known, columns: Columns | None, stamp: str | None) -> None:
+        """The picture is as it was."""
+        self.report.unchanged += 1
+        self.report.columns_updated += columns != known.columns
+        if (columns, stamp) != (known.columns, known.stamp):
+            self.refreshed.append(replace(known, columns=columns, stamp=stamp))
+
+    def _fail(self, file: str, stamp: str, reason: str) -> None:
+        self.failed[file] = (stamp, reason)
+        self.report.unreadable.append(Unreadable(Path(file), reason))
+
+    def _utf8(self, file: str) -> bool:
+        if _encodes(file):
+            return True
+        shown = file.encode(errors="replace").decode()
+        self.report.unreadable.append(Unreadable(Path(file), f"{shown} has a name that is not valid UTF-8; rename it."))
+        return False
+
+    # --- doing it
+
+    def read(self, progress: Progress) -> None:
+        """Decode, embed and add; while one batch is embedded, the next is decoded."""
+        batches = [self.wanted[first : first + BATCH] for first in range(0, len(self.wanted), BATCH)]
+        done = 0
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                following = self._submit(pool, batches[0]) if batches else []
+                for number, batch in enumerate(batches, 1):
+                    decoded = following
+                    following = self._submit(pool, batches[number]) if number < len(batches) else []
+                    pictures = []
+                    for wanted, future in zip(batch, decoded, strict=True):
+                        pictures.append((wanted, future.result()))
+                        done += 1
+                        progress(done, len(self.wanted))
+                    self._take(pictures)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _submit(self, pool: ThreadPoolExecutor, batch: list[_Wanted]) -> list["Future[_Decoded | str]"]:
+        spec = self.encoder.card.image
+        return [pool.submit(_decode, one.file, one.known.content if one.known else None, spec) for one in batch]
+
+    def _take(self, pictures: list[tuple[_Wanted, _Decoded | str]]) -> None:
+        """Embed and add one batch."""
+        fresh, prepared = [], []
+        for wanted, picture in pictures:
+            if isinstance(picture, str):
+                self._fail(wanted.file, _look(wanted.file)[0], picture)
+            elif picture.image is not None:
+                fresh.append((wanted, picture))
+                prepared.append(picture.image)
+            elif wanted.known:
+                self._keep(wanted.known, wanted.columns, picture.stamp)
+        if fresh:
+            vectors = self.encoder.run(np.stack(prepared)).embeddings
+            self.catalogue.add([self._item(*one, vector) for one, vector in zip(fresh, vectors, strict=True)])
+            replaced = sum(wanted.known is not None for wanted, _ in fresh)
+            self.report.replaced += replaced
+            self.report.added += len(fresh) - replaced
+
+    def _item(self, wanted: _Wanted, picture: _Decoded, vector: Vectors) -> Item:
+        label = class_of(Path(wanted.file), Path(self.folder))
+        return Item(wanted.file, label, picture.content, vector, picture.thumbnail, wanted.columns, picture.stamp)
+
+    def refresh(self) -> None:
+        for first in range(0, len(self.refreshed), 10 * BATCH):
+            self.catalogue.refresh(self.refreshed[first : first + 10 * BATCH])
+
+    def drop(self, root: tuple[int, int] | None) -> None:
+        """Take out what is gone. root: what the folder was when it was looked through."""
+        gone = [item.id for item in self.gone if _is_gone(item.source)]
+        if gone and _identity(self.folder) != root:
+            raise DataError(f"The folder {self.folder} went away meanwhile; nothing was taken out; run it again.")
+        if gone:
+            self.report.removed += self.catalogue.remove(gone)
+
+
+def _inside(folder: str) -> str:
+    """How the path of everything in that folder begins."""
+    return os.path.join(folder, "")
+
+
+def _encodes(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _pairs(files: Sequence[str], items: Iterable[Known]) -> Iterator[tuple[str | None, Known | None]]:
+    """Each file with its item, either None where there is no such; both are in code point order."""
+    rest = iter(items)
+    known = next(rest, None)
+    for file in files:
+        while known is not None and known.source < file:
+            yield None, known
+            known = next(rest, None)
+        if known is not None and known.source == file:
+            yield file, known
+            known = next(rest, None)
+        else:
+            yield file, None
+    while known is not None:
+        yield None, known
+        known = next(rest, None)
+
+
+def _look(file: str) -> tuple[str, float]:
+    """What a file looks like from outside, and when that changed last, in seconds since 1970."""
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        return f"error {error.errno}", 0.0
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}", changed / 1e9
+
+
+def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | str:
+    """The picture, or why it cannot be taken. known: the content that the catalogue has for it."""
+    try:
+        now = time.time()
+        stamp, changed = _look(file)
+        written = images.content(Path(file))
+        proves = now - changed > _GRAIN and _look(file)[0] == stamp
+        content = hashlib.sha256(written).hexdigest()[:32]
+        if content == known:
+            return _Decoded(content, stamp if proves else None, None, b"")
+        image = images.read(written, file)
+        return _Decoded(content, stamp if proves else None, images.prepare(image, spec), images.thumbnail(image))
+    except ImageError as error:
+        return str(error)
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Which folder that is, whatever lies there by that name later."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_gone(file: str) -> bool:
+    """Whether there is surely no such file; one that cannot be looked at may be there."""
+    try:
+        return not stat.S_ISREG(os.stat(file).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
