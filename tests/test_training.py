@@ -657,9 +657,9 @@ def test_a_class_of_which_none_is_held_out_is_named(tmp_path: Path, drawn: Split
     labels = drawn.train.labels
     some = np.concatenate([np.flatnonzero(labels == 0)[:12], np.flatnonzero(labels == 1)[:1]])
     save_folder(drawn.train[some], tmp_path / "pictures")
-    recipe = [f"--{key}={value}" for key, value in {**TINY, "epochs": "1", "validation": "0.3"}.items()]
+    changes = {**TINY, "data.name": str(tmp_path / "pictures"), "epochs": "1", "validation": "0.3"}
     run = tmp_path / "run"
-    code, _, err = cli("train", "compact", f"--data.name={tmp_path / 'pictures'}", *recipe, "--out", run)
+    code, _, err = cli("train", "compact", *(f"--{key}={value}" for key, value in changes.items()), "--out", run)
     assert code == 0
     name = drawn.train.class_names["en"][1].replace("/", "-")
     assert f"No image was held out of {name}, so the validation accuracy says nothing of it; add pictures" in err
