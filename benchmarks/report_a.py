@@ -24,11 +24,11 @@ from typing import Any
 from vitrine.datasets import fashion_mnist
 
 OURS = {
-    **{"limit": "10000", "validation": "0.2", "split": "last"},
-    **{"batch_size": "64", "learning_rate": "0.05", "warmup": "0.25", "ema": "0.99", "translate": "1"},
+    **{"limit": "10000", "validation": "0.2", "split": "last", "translate": "0", "label_smoothing": "0.0"},
+    **{"batch_size": "64", "learning_rate": "0.03", "warmup": "0.2", "ema": "0.98"},
 }
-"""What differs from the recipe, whose numbers are for 57,000 images: with so few, smaller steps are needed, and more of
-them. Chosen by seed 5 on these images; seeds 0, 1, ... are what counts.
+"""What differs from the recipe, whose numbers are for 57,000 images: smaller steps, more of them, and nothing that slows
+learning down. Chosen by seed 5 on these images; seeds 0, 1, ... are what counts.
 """
 
 
