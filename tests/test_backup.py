@@ -127,6 +127,35 @@ def test_a_damaged_backup_gives_what_is_sound(shop: LocalCatalogue, cli: Cli) ->
         assert not again.check().found
 
 
+def test_a_damaged_model_comes_from_those_known(shop: LocalCatalogue, encoder: Encoder, cli: Cli) -> None:
+    before = contents("shop")
+    backup.write(shop, FILE)
+    sound = FILE.read_bytes()
+    place = sound.index(encoder.content[500_000:500_050])  # among the weights
+    FILE.write_bytes(sound[:place] + bytes([sound[place] ^ 0x55]) + sound[place + 1 :])
+    assert backup.restore(FILE, "again") == ()
+    assert contents("again") == before
+    with LocalCatalogue.open("again") as again:
+        assert again.encoder().content == encoder.content
+    harm(FILE, "DELETE FROM model WHERE part = 1")
+    assert backup.restore(FILE, "and-again") == ()
+    harm(FILE, "UPDATE meta SET value = 'x' WHERE key = 'identity'")
+    code, _, err = cli("index", "restore", FILE, "--catalogue", "not-again")
+    assert (code, one_sentence(err)) == (2, True)
+    assert "the same is not among those known here" in err
+    assert not local.exists("not-again")
+
+
+def test_a_full_disk_of_the_backup_is_told_as_such(shop: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(backup, "_copy", full)
+    with pytest.raises(StorageError, match=r"Cannot write shop\.vitrine: the disk refuses"):
+        backup.write(shop, FILE)
+    assert [*Path().iterdir()] == []
+
+
 def test_bytes_that_were_changed_are_told(shop: LocalCatalogue, cli: Cli) -> None:
     """Whatever byte it is, what is restored is right, or told to be lost, or nothing."""
     backup.write(shop, FILE)
@@ -161,6 +190,7 @@ def test_the_commands(shop: LocalCatalogue, cli: Cli) -> None:
         (["backup", "shop", "notes.txt"], "notes.txt is there already and is no backup"),
         (["backup", "shop", "live"], "live is there already and is no backup"),
         (["backup", "shop", "notes.txt/x"], "a file is in the way"),
+        (["backup", "shop", "newer"], "newer has format 99, newer than"),
         (["restore", "none", "--catalogue", "x"], "There is no file none"),
         (["restore", "folder", "--catalogue", "x"], "There is no file folder"),
         (["restore", "notes.txt", "--catalogue", "x"], "notes.txt is no backup"),

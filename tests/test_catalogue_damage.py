@@ -154,6 +154,43 @@ def test_facts_that_cannot_be_read_come_from_the_model(there: list[Item]) -> Non
         opened.repair()
 
 
+def test_ids_are_not_used_again_when_facts_cannot_be_read(there: list[Item]) -> None:
+    for _ in range(2):  # the second time it is the file that the first made
+        with LocalCatalogue.open("shop") as opened:
+            opened.remove([199, 200])
+        harm("UPDATE meta SET value = '7' WHERE key = 'checksum'")
+        with LocalCatalogue.open("shop") as opened:
+            assert opened.repair() == ()
+    with LocalCatalogue.open("shop") as opened:
+        assert opened.add([there[199]]) == [201]
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "exchange"])
+def test_facts_of_which_the_disk_has_lost_the_last_write(there: list[Item], change: str) -> None:
+    with closing(sqlite3.connect(path())) as connection:
+        before = connection.execute("SELECT key, value FROM meta").fetchall()
+    with LocalCatalogue.open("shop") as opened:
+        opened.save_index()
+        if change != "add":
+            opened.remove([7, 8])
+        if change != "remove":
+            opened.add(random_items(2, SIZE, seed=1, start=500))
+        sources = {one.source for one in opened.known()}
+    with closing(sqlite3.connect(path())) as connection:
+        connection.executemany("UPDATE meta SET value = ?2 WHERE key = ?1", before)
+        connection.commit()
+    with LocalCatalogue.open("shop") as opened:
+        with pytest.raises(CatalogueError, match="is damaged on the disk"):
+            opened.vectors() if change != "exchange" else opened.add(random_items(1, SIZE, seed=2, start=900))
+        assert opened.check().found
+        assert opened.repair() == ()
+        assert not opened.check().found
+        assert {one.source for one in opened.known()} == sources
+        found = opened.search(there[50].vector[None], 300)[0]
+        assert {match.source for match in found} == sources
+        assert opened.add(random_items(1, SIZE, seed=2, start=900)) == [201 if change == "remove" else 203]
+
+
 def test_a_reader_that_is_open_sees_the_mended_catalogue(there: list[Item]) -> None:
     with LocalCatalogue.open("shop") as reader:
         assert reader.info().items == 200

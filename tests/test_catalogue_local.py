@@ -1,6 +1,9 @@
 import shutil
 import sqlite3
+import struct
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from vitrine import modelfile
-from vitrine.catalogue import Item, local, store
+from vitrine.catalogue import Item, local, store, vector_index
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, StorageError
@@ -256,6 +259,81 @@ def test_a_read_only_catalogue_can_be_searched(catalogue: LocalCatalogue, monkey
         assert opened.search(there[2].vector[None], 1)[0][0].source == "s2"
         with pytest.raises(StorageError, match="read-only"):
             opened.add(there)
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.access", lambda *_: False)
+        yield
+
+
+@pytest.mark.parametrize("writing", [True, False])
+def test_who_may_not_write_sees_what_others_write(catalogue: LocalCatalogue, writing: bool) -> None:
+    there = items(60)
+    catalogue.add(there[:40])
+    catalogue.save_index()
+    catalogue.close()
+    with without_rights():
+        reader = LocalCatalogue.open("shop")
+        assert reader.search(there[2].vector[None], 1)[0][0].source == "s2"
+    for first in (1, 10):  # what is seen once is seen again
+        writer = LocalCatalogue.open("shop")
+        writer.remove(range(first, first + 5))
+        writer.add(there[40 + first : 45 + first])
+        if not writing:
+            writer.close()
+        with without_rights():
+            assert len(reader) == 40
+            assert reader.search(there[first].vector[None], 1)[0][0].source != f"s{first}"
+            assert reader.search(there[40 + first].vector[None], 1)[0][0].source == f"s{40 + first}"
+            assert not reader.check().found
+            with pytest.raises(StorageError, match="read-only"):
+                reader.remove([20])
+        writer.close()
+    reader.close()
+
+
+def test_who_may_not_write_is_told_of_a_write_in_between(catalogue: LocalCatalogue) -> None:
+    catalogue.add(items(40))
+    catalogue.close()
+    with without_rights():
+        reader = LocalCatalogue.open("shop")
+
+    def read() -> None:
+        with reader.reading() as opened:
+            assert opened.meta().items == 40
+            with LocalCatalogue.open("shop") as writer:
+                writer.remove(range(1, 30))
+
+    with pytest.raises(CatalogueError, match="while it was read; run it again"):
+        read()
+    with without_rights():
+        assert len(reader.vectors()[0]) == 11
+    reader.close()
+
+
+def test_a_source_that_is_no_text(catalogue: LocalCatalogue) -> None:
+    with pytest.raises(CatalogueError, match=r"'\\udcff' is no text in UTF-8"):
+        catalogue.ids(["\udcff"])
+
+
+def test_an_index_that_is_damaged_unseen_is_made_anew(
+    catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = items(40)
+    catalogue.add(there)
+    catalogue.use_index("ivf-sq8")
+    catalogue.save_index()
+    (path,) = local.folder("shop").glob("index-*.faiss")
+    content = bytearray(path.read_bytes())
+    place = content.rfind(struct.pack("<qq", 20, 21))
+    content[place : place + 8] = struct.pack("<q", 2**40)
+    path.write_bytes(content)
+    head = vector_index._HEADER.unpack_from(content)
+    monkeypatch.setattr(vector_index, "_checksums", lambda *_: head[-2:])
+    with LocalCatalogue.open("shop") as opened:
+        assert len(opened.search(there[2].vector[None], 40)[0]) == 40
 
 
 def test_a_version_1_catalogue_opens_for_ever(encoder: Encoder) -> None:

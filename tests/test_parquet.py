@@ -1,6 +1,7 @@
 """A catalogue into a Parquet file and back; and what other files may get wrong."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -178,7 +179,11 @@ WRONG: list[tuple[Callable[[Any], Any], str]] = [
     (vectors(lambda table: table * 2), "not of length 1"),
     (vectors(with_nan), "not of length 1, or not finite"),
     (put("id", first(5)), "Two of the items have the id 5"),
-    (put("id", first(0)), "ids begin at 1"),
+    (put("id", first(0)), "ids go from 1 to 2^62"),
+    (put("id", first(2**63 - 1)), "ids go from 1 to 2^62"),
+    (told(lambda said: said.update(last=2**80)), "metadata that makes no sense"),
+    (told(lambda said: said.update(format_version=float("inf"))), "metadata that makes no sense"),
+    (lambda table: table.replace_schema_metadata({b"vitrine": b"[" * 100_000}), "metadata that makes no sense"),
     (put("id", first(None)), "has items without id"),
     (put("source", first("s1")), "Two of the items have the source 's1'"),
     (put("source", first(None)), "has items without source"),
@@ -234,6 +239,19 @@ def test_the_commands(cli: Cli, shop: Path) -> None:
     code, out, _ = cli("index", "import", "small.parquet", "--catalogue", "again")
     assert (code, out) == (0, "again: 5 items from small.parquet.\n")
     assert cli("index", "export", "shop", "x.parquet")[1].startswith("shop: 5 items in x.parquet (0.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text(cli: Cli, shop: Path) -> None:
+    place = Path(os.fsdecode(b"b\xff"))
+    file = place / os.fsdecode(b"\xfe.parquet")
+    assert cli("index", "export", "shop", file)[0] == 0
+    assert file.read_bytes()[:4] == b"PAR1"
+    assert cli("index", "import", file, "--catalogue", "again")[0] == 0
+    assert whole("again").keys() == whole("shop").keys()
+    file.write_bytes(b"no parquet")
+    code, _, err = cli("index", "import", file, "--catalogue", "x")
+    assert (code, one_sentence(err)) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -222,3 +223,13 @@ def names() -> list[str]:
     """The models that can be loaded by name."""
     folders = (storage.data_folder() / "models", Path(str(resources.files("vitrine") / "models")))
     return sorted({path.stem for folder in folders for path in folder.glob("*.onnx")})
+
+
+def of_identity(identity: str) -> Encoder | None:
+    """The model of that identity among those that can be loaded by name, or None."""
+    for name in names():
+        with suppress(ModelFileError):  # one that is damaged is not it
+            file = modelfile.read(find(name))
+            if file.card.identity == identity:
+                return Encoder.from_content(file.content, file.card)
+    return None

@@ -6,15 +6,16 @@ more: `model`, which holds model.onnx in pieces. docs/file-formats.md says the s
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from vitrine import encoder as encoders
 from vitrine import modelfile, storage
 from vitrine.catalogue import Lost, damage, local
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.store import APPLICATION_ID, FORMAT_VERSION, Store, Unsound
 from vitrine.datasets import Progress, silent
-from vitrine.errors import CatalogueError, DataError, InputError, StorageError, VitrineError
+from vitrine.errors import CatalogueError, DataError, InputError, ModelFileError, StorageError
 
 _PAGES = 1_000  # copied at once, 4 MB: progress and Ctrl-C come in between
 _PIECE = 16 * 2**20  # SQLite keeps no more than a gigabyte in one cell
@@ -42,6 +43,12 @@ def write(catalogue: LocalCatalogue, path: Path, progress: Progress = silent) ->
                 copy.executemany("INSERT INTO model (content) VALUES (?)", pieces)
                 copy.execute("COMMIT")
             sound = _sound(part, model, lambda done, total: progress(items + done, 2 * items))
+        except sqlite3.DatabaseError as error:
+            if not any(sign in str(error) for sign in ("full", "disk I/O", "readonly", "unable to open")):
+                raise
+            raise StorageError(
+                f"Cannot write {path}: the disk refuses ({error}); free some space there, or choose another."
+            ) from error
         finally:
             for leftover in part.parent.glob(f"{part.name}-*"):
                 leftover.unlink()
@@ -56,16 +63,20 @@ def write(catalogue: LocalCatalogue, path: Path, progress: Progress = silent) ->
 def restore(path: Path, name: str, progress: Progress = silent) -> tuple[Lost, ...]:
     """A new catalogue of that name from a backup; what a damaged backup has lost is returned.
 
-    Raises DataError: no file, no backup, damaged beyond that; CatalogueError: it is too new, or there is a catalogue of
-    that name; StorageError. Then there is no new catalogue.
+    Where the model in it is damaged, one known here by its identity takes its place.
+
+    Raises DataError: no file, no backup, damaged beyond that; ModelFileError: its model is, and is not known here;
+    CatalogueError: it is too new, or there is a catalogue of that name; StorageError. Then there is no new catalogue.
     """
     with _opened(path) as backup, local.making(name) as made:
-        model = _model(backup)
-        modelfile.parse(model, f"the backup {path}")
-        storage.write_bytes(made / "model.onnx", model)
+        storage.write_bytes(made / "model.onnx", _sound_model(backup, path))
         _copy(backup, made / "catalogue.sqlite", progress)
         with closing(sqlite3.connect(made / "catalogue.sqlite", isolation_level=None)) as copy:
-            copy.execute("DROP TABLE model")
+            try:
+                copy.execute("DROP TABLE model")
+            except sqlite3.DatabaseError as error:
+                if "malformed" not in str(error):
+                    raise  # else its pages are damaged, and the repair leaves them behind
     with LocalCatalogue.open(name) as restored:
         return restored.repair(progress)
 
@@ -76,14 +87,14 @@ def _copy(source: sqlite3.Connection, path: Path, progress: Progress) -> None:
 
 
 def _check_target(path: Path) -> None:
-    """Raises InputError where something lies at `path` that is no backup."""
+    """Raises InputError where something lies at `path` that is no backup, CatalogueError where it is a newer one."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it.")
     try:
         if path.exists():
             with _opened(path):
                 pass
-    except VitrineError as error:
+    except DataError as error:
         raise InputError(f"{path} is there already and is no backup of vitrine's; name another file.") from error
 
 
@@ -99,6 +110,24 @@ def _sound(path: Path, model: bytes, progress: Progress) -> bool:
 
 def _model(backup: sqlite3.Connection) -> bytes:
     return b"".join(piece for (piece,) in backup.execute("SELECT content FROM model ORDER BY part"))
+
+
+def _sound_model(backup: sqlite3.Connection, path: Path) -> bytes:
+    """The model in the backup, or where that is damaged, the same from among those known here."""
+    try:
+        model = _model(backup)
+        modelfile.parse(model, f"the backup {path}")
+        return model
+    except (ModelFileError, TypeError, sqlite3.DatabaseError) as error:
+        with suppress(Unsound, sqlite3.DatabaseError):
+            identity = Store("", path, backup, False).meta().identity
+            known = encoders.of_identity(identity)
+            if known is not None:
+                return known.content
+        raise ModelFileError(
+            f"The model in the backup {path} is damaged ({error}), and the same is not among those known here"
+            f" ({', '.join(encoders.names())})."
+        ) from error
 
 
 @contextmanager

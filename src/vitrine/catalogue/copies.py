@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vitrine.catalogue import Lost, damage
 from vitrine.catalogue.damage import Whole
-from vitrine.catalogue.store import TABLES, Meta, Store, Unsound, insert, write_cells, write_meta
+from vitrine.catalogue.store import TABLES, Meta, Store, Unsound, insert, write_cells, write_last, write_meta
 from vitrine.errors import CatalogueError
 
 
@@ -47,5 +47,6 @@ def write(path: Path, meta: Meta, items: Iterable[Whole]) -> None:
             cells.update((item.row.cells() or {}).keys())
             count, last = count + 1, max(last, item.row.id)
         write_cells(cursor, cells)
+        write_last(cursor, last)
         write_meta(cursor, replace(meta, items=count, last=last))
         cursor.execute("COMMIT")

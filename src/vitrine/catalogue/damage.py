@@ -8,6 +8,7 @@ the old state or the new one, and so does the next opening after a power failure
 import contextlib
 import functools
 import sqlite3
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 
 from vitrine.catalogue import Damage, Lost
 from vitrine.catalogue.store import (
+    LARGEST_ID,
     TABLES,
     Meta,
     Row,
@@ -25,6 +27,7 @@ from vitrine.catalogue.store import (
     checksum,
     insert,
     write_cells,
+    write_last,
     write_meta,
 )
 from vitrine.datasets import Progress, silent
@@ -49,17 +52,20 @@ def check(store: Store, meta: Meta, progress: Progress = silent) -> Damage:
     """Read everything there is. meta: what the file says of itself, or would if it could be read."""
     with store.reading():
         problem = _problem(store)
-        whole = 0
+        whole = highest = 0
         lost: list[Lost] = []
         for found in sift(store, meta):
             if isinstance(found, Lost):
                 lost.append(found)
                 continue
-            whole += 1
+            whole, highest = whole + 1, max(highest, found.row.id)
             if whole % _BATCH == 0:
                 progress(whole, max(whole, meta.items))
-        if whole + len(lost) < meta.items and problem is None:
-            problem = f"{meta.items - whole - len(lost)} items are gone without a trace"
+        missing = meta.items - whole - len(lost)
+        if missing > 0:
+            problem = problem or f"{missing} items are gone without a trace"
+        elif missing < 0 or highest > meta.last:  # a write of which the disk has kept only a part
+            problem = problem or "what it says of itself is older than its items"
     return Damage(problem, tuple(sorted(lost, key=lambda one: one.id)))
 
 
@@ -87,33 +93,40 @@ def rebuild(store: Store, meta: Meta) -> None:
 
 
 def _fill(cursor: sqlite3.Cursor, store: Store, meta: Meta) -> None:
-    items, last = 0, meta.last
+    items, lost, last = 0, 0, max(meta.last, _given(store.connection))
     cells: Counter[str] = Counter()
     for found in sift(store, meta):
         last = max(last, found.id if isinstance(found, Lost) else found.row.id)
-        if isinstance(found, Whole):
+        if isinstance(found, Lost):
+            lost += 1
+        else:
             insert(cursor, found.row, found.stamp, found.thumbnail)
             cells.update((found.row.cells() or {}).keys())
             items += 1
     write_cells(cursor, cells)
     generation = meta.generation + 1
+    if items + lost != meta.items or last > meta.last:  # indexes may be of a later generation than `meta`
+        generation = max(generation, int(time.time()))
+    write_last(cursor, last)
     write_meta(cursor, replace(meta, generation=generation, items=items, last=last, removed_since=generation))
 
 
 def sift(store: Store, meta: Meta) -> Iterator[Whole | Lost]:
     """Every sound item, and then every one that is known to have been there and is not sound."""
-    with _lenient(store.connection), store.reading():
+    with store.reading(), _lenient(store.connection):
         seen: set[int] = set()
         named: dict[int, str | None] = {}
-        highest = meta.last or _highest(store.connection)
-        for found in _all(store, meta, highest):
+        highest = _highest(store.connection)
+        given = max(meta.last, _given(store.connection)) or highest
+        for found in _all(store, meta, max(given, highest)):
             if isinstance(found, Lost):
-                named[found.id] = found.source
+                if found.id <= given:  # any other is no id, but damage
+                    named[found.id] = found.source
             elif found.row.id not in seen:
                 seen.add(found.row.id)
                 yield found
         if named or len(seen) != meta.items:
-            candidates = {id: source for id, source in _mentioned(store, highest) if id not in seen}
+            candidates = {id: source for id, source in _mentioned(store, given) if id not in seen}
             for id in sorted(candidates.keys() | (named.keys() - seen)):
                 one = _one(store, meta, id)
                 if isinstance(one, Whole):
@@ -180,12 +193,21 @@ def _scan(connection: sqlite3.Connection, selected: str, highest: int) -> Iterat
 
 
 def _highest(connection: sqlite3.Connection) -> int:
-    """The highest id that the tables know, for where `meta` cannot tell."""
-    found = [0]
-    for table in ("items", "vectors", "thumbnails"):
-        with contextlib.suppress(sqlite3.DatabaseError):
-            found.append(int(connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] or 0))
-    return max(found)
+    """The highest id that the tables know: `meta` may be older than they are, or damaged."""
+    return max(_number(connection, f"SELECT max(id) FROM {table}") for table in ("items", "vectors", "thumbnails"))
+
+
+def _given(connection: sqlite3.Connection) -> int:
+    """The highest id that was ever given, as SQLite knows it; 0 where that cannot be read."""
+    return _number(connection, "SELECT max(seq) FROM sqlite_sequence WHERE name = 'items'")
+
+
+def _number(connection: sqlite3.Connection, selected: str) -> int:
+    with contextlib.suppress(sqlite3.DatabaseError):
+        found = connection.execute(selected).fetchone()[0]
+        if isinstance(found, int) and 0 < found <= LARGEST_ID:
+            return found
+    return 0
 
 
 def _problem(store: Store) -> str | None:

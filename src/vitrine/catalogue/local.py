@@ -178,7 +178,10 @@ class LocalCatalogue:
                 return [[] for _ in vectors]
             allowed = None if where is None else self._store.matching(where)
             for index in self._indexes(meta):
-                scores, ids = index.search(vectors, wanted, allowed, self._store.exact)
+                try:
+                    scores, ids = index.search(vectors, wanted, allowed, self._store.exact)
+                except CatalogueError:
+                    continue  # its file is damaged where no checksum looks
                 matches = self._matches(scores[:, offset:], ids[:, offset:], threshold)
                 if matches is not None:
                     return matches
@@ -299,7 +302,7 @@ class LocalCatalogue:
         with _final(self.name, self._place):
             meta, readable = self._meta_or_guess()
             found = damage.check(self._store, meta, progress)
-        return found if readable else replace(found, problem=found.problem or "what it says of itself cannot be read")
+        return found if readable else replace(found, problem="what it says of itself cannot be read")
 
     def repair(self, progress: Progress = silent) -> tuple[Lost, ...]:
         """Make a damaged catalogue whole again, without the items that it has lost, which are returned: they can be
@@ -529,9 +532,13 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except (VitrineError, Unsound):
         raise
-    except (sqlite3.DatabaseError, UnicodeEncodeError, OverflowError) as error:
+    except UnicodeEncodeError as error:
+        raise CatalogueError(
+            f"{error.object!r} is no text in UTF-8, as all is in a catalogue; name something else."
+        ) from error
+    except (sqlite3.DatabaseError, OverflowError) as error:
         text = str(error)
-        if "malformed" in text or "Could not decode" in text or "not a database" in text:
+        if any(sign in text for sign in ("malformed", "Could not decode", "not a database", "UNIQUE constraint")):
             raise Unsound(text) from error
         if "locked" in text or "busy" in text:
             raise CatalogueError(

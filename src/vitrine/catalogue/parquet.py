@@ -8,7 +8,7 @@ file in batches. Needs pyarrow, which comes with the extra [parquet].
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -23,7 +23,7 @@ from vitrine import images, storage
 from vitrine.catalogue import Columns, Vectors, copies, local
 from vitrine.catalogue.damage import Whole
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import Meta, Row, Store
+from vitrine.catalogue.store import LARGEST_ID, Meta, Row, Store
 from vitrine.datasets import Progress, silent
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, DataError
@@ -63,6 +63,8 @@ class Facts:
         """Raises KeyError, TypeError, ValueError for what is not like that."""
         columns = {name: (str(one["name"]), one["kind"]) for name, one in fields["columns"].items()}
         dimensions, items, last = (int(fields[key]) for key in ("dimensions", "items", "last"))
+        if last > LARGEST_ID:
+            raise ValueError(f"an id {last}")
         return cls(str(fields["model"]), str(fields["identity"]), dimensions, items, last, columns)
 
 
@@ -79,9 +81,13 @@ def export(catalogue: LocalCatalogue, path: Path, thumbnails: bool = True, progr
         facts = Facts(meta.model, meta.identity, meta.dimensions, meta.items, meta.last, _columns(store))
         schema = _schema(facts, thumbnails)
         done = 0
-        with pq.ParquetWriter(
-            part, schema, compression="zstd", use_dictionary=["label"], write_page_checksum=True
-        ) as writer:
+        # opened here, for pyarrow takes no path that is not UTF-8
+        with (
+            open(part, "wb") as file,
+            pq.ParquetWriter(
+                file, schema, compression="zstd", use_dictionary=["label"], write_page_checksum=True
+            ) as writer,
+        ):
             items = copies.entries(store)
             while batch := list(islice(items, _BATCH)):
                 writer.write_batch(_record_batch(batch, facts, schema))
@@ -192,10 +198,11 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """Raises DataError."""
     if not path.is_file():
         raise DataError(f"There is no file {path}; name one that `vitrine index export` wrote.")
-    with _readable(path):
-        file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
-    with file:
-        yield file
+    with ExitStack() as opened:
+        with _readable(path):
+            source = opened.enter_context(open(path, "rb"))  # pyarrow takes no path that is not UTF-8
+            file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
+        yield opened.enter_context(file)
 
 
 @contextmanager
@@ -225,7 +232,7 @@ def _facts(file: pq.ParquetFile, path: Path) -> Facts:
                 f"{path} has format {version}, newer than this vitrine knows ({FORMAT_VERSION}); update vitrine."
             )
         return Facts.from_json(fields)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} has metadata that makes no sense ({error!r}); export it again.") from error
 
 
@@ -272,8 +279,8 @@ def _whole(batch: pa.RecordBatch, said: Facts, names: list[str], path: Path) -> 
     cells = _cells(batch, said, names)
     thumbnails = _thumbnails(batch)
     for place, (id, source) in enumerate(zip(ids.to_pylist(), sources.to_pylist(), strict=True)):
-        if id < 1 or not source:
-            raise DataError(f"{path} has an item with the id {id} and the source {source!r}; ids begin at 1.")
+        if not 1 <= id <= LARGEST_ID or not source:
+            raise DataError(f"{path} has an item with the id {id} and the source {source!r}; ids go from 1 to 2^62.")
         added = _written_time(times[place].as_py(), id, path)
         columns = json.dumps(cells[place], ensure_ascii=False) if cells[place] else None
         vector = vectors[place].tobytes()

@@ -74,6 +74,10 @@ _CHUNK = 2000
 _AT_ONCE = 500  # ids in a question: SQLite looks them up one by one, quicker than out of a list in JSON
 _KEPT = 100_000  # rows that are kept in memory once they were checked: some 50 MB
 SECONDS_TO_WAIT = 5.0  # for another writer
+LARGEST_ID = 2**62  # that may come from elsewhere: SQLite counts to 2**63 - 1, and new items get higher ones
+
+Stamp = tuple[int, int, int]
+"""Of a file: inode, size, time in nanoseconds."""
 
 
 class Unsound(Exception):
@@ -187,11 +191,14 @@ class _Memory:
 class Store:
     """The tables of one catalogue. Made by `create` or `open`; to be closed."""
 
-    def __init__(self, name: str, path: Path, connection: sqlite3.Connection, writable: bool) -> None:
+    def __init__(
+        self, name: str, path: Path, connection: sqlite3.Connection, writable: bool, stamp: Stamp | None = None
+    ) -> None:
         self.name = name
         self.path = path
         self.connection = connection
         self.writable = writable
+        self._stamp = stamp  # see _connect
         self._alone = False
         self._writes = 0  # of our own
         self._memory = _Memory()
@@ -206,7 +213,7 @@ class Store:
     @classmethod
     def open(cls, name: str, path: Path) -> "Store":
         """The file at `path`. Raises CatalogueError where it is not ours or too new."""
-        connection, writable = _connect(path)
+        connection, writable, stamp = _connect(path)
         try:
             ours, version = (
                 connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("application_id", "user_version")
@@ -221,7 +228,7 @@ class Store:
         except BaseException:
             connection.close()
             raise
-        return cls(name, path, connection, writable)
+        return cls(name, path, connection, writable, stamp)
 
     def close(self) -> None:
         self.connection.close()
@@ -230,17 +237,39 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """All that is read inside is of one moment, whatever is written meanwhile."""
+        """All that is read inside is of one moment, whatever is written meanwhile. Raises CatalogueError at the end
+        where that cannot be had, because we may not write and so cannot tell others that we read.
+        """
         if self.connection.in_transaction:
             yield
             return
+        self._open_again()
         self.connection.execute("BEGIN")
         try:
             self._look()
             yield
+        except (Unsound, sqlite3.DatabaseError):
+            self._check_unchanged()
+            raise
         finally:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+        self._check_unchanged()
+
+    def _open_again(self) -> None:
+        """Where the file was opened as one that nobody writes, and somebody does, or did."""
+        if self._stamp is None or (self._stamp == _stamp(self.path) and not _waiting(self.path).exists()):
+            return
+        old = self.connection
+        self.connection, self.writable, self._stamp = _connect(self.path)
+        old.close()
+        self.wrote()
+
+    def _check_unchanged(self) -> None:
+        if self._stamp is not None and self._stamp != _stamp(self.path):
+            raise CatalogueError(
+                f"Another program wrote to the catalogue {self.name!r} while it was read; run it again."
+            )
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -634,6 +663,12 @@ def write_cells(cursor: sqlite3.Cursor, cells: Counter[str]) -> None:
     cursor.execute("DELETE FROM columns WHERE items <= 0")
 
 
+def write_last(cursor: sqlite3.Cursor, last: int) -> None:
+    """The highest id that was ever given, where SQLite keeps it, too: `meta` may be damaged one day."""
+    cursor.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
+    cursor.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (last,))
+
+
 def write_meta(cursor: sqlite3.Cursor, meta: Meta) -> None:
     cursor.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.rows().items())
 
@@ -655,18 +690,42 @@ def _columns_text(item: Item | Known) -> str | None:
         ) from error
 
 
-def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """A connection, and whether it can write: a read-only disk still lets a catalogue be read."""
+def _waiting(path: Path) -> Path:
+    """SQLite's file of what was written last. It is there while the catalogue is in use, and after a killed process."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _stamp(path: Path) -> Stamp:
+    """What changes when the file is written to; zeros where it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _connect(path: Path) -> tuple[sqlite3.Connection, bool, Stamp | None]:
+    """A connection, and whether it can write: a read-only disk still lets a catalogue be read. Where nobody is at the
+    file and we may not write, SQLite can only read it as one that never changes: then its stamp, to see if it does.
+    """
     writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    waiting = path.with_name(f"{path.name}-wal")
-    mode = "rw" if writable else "ro" if waiting.exists() else "ro&immutable=1"  # in use, or left by a killed process
+    stamp = None if writable or _waiting(path).exists() else _stamp(path)
+    mode = "rw" if writable else "ro" if stamp is None else "ro&immutable=1"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None
     )
+    if not writable and stamp is None:
+        try:
+            connection.execute("PRAGMA schema_version")  # from here on the last writer leaves its file to us
+        except sqlite3.OperationalError:
+            connection.close()
+            if _waiting(path).exists():
+                raise
+            return _connect(path)  # the writer has ended meanwhile
     if writable:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # where there is such a thing (macOS), and it is needed
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cell_size_check = ON")  # finds some damage earlier
-    return connection, writable
+    return connection, writable, stamp

@@ -131,7 +131,8 @@ class VectorIndex:
         rising ids (m,) -> their vectors (m, d), by which "ivf-sq8" scores its best candidates again; the other kinds
         need none.
 
-        Raises InputError for queries of another shape, for numbers that are not finite, for k below 1.
+        Raises InputError for queries of another shape, for numbers that are not finite, for k below 1; CatalogueError
+        where damage shows that `load` did not see.
         """
         if k < 1:
             raise InputError(f"k is {k}; it must be at least 1.")
@@ -339,6 +340,8 @@ class VectorIndex:
         scores, positions = index_kinds.searched(
             base, index_kinds.widened(self.kind, queries), min(wanted, self._base.ntotal), params
         )
+        if ((positions < -1) | (positions >= self._base.ntotal)).any():
+            raise CatalogueError("The index is damaged: it knows positions that it does not have; build it anew.")
         scores[positions < 0] = -np.inf
         return scores, positions
 

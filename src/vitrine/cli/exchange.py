@@ -87,14 +87,13 @@ def check_extra() -> None:
 def _model(facts: "Facts", named: str | None, file: Path) -> "Encoder":
     """The model that is named, or one of those known by name that made these vectors."""
     from vitrine import encoder as encoders
-    from vitrine import modelfile
     from vitrine.encoder import Encoder
 
     if named is not None:
         return Encoder.load(named)
-    for name in encoders.names():
-        if modelfile.read(encoders.find(name)).card.identity == facts.identity:
-            return Encoder.load(name)
+    known = encoders.of_identity(facts.identity)
+    if known is not None:
+        return known
     raise ModelFileError(
         f"The vectors in {file} are of the model {facts.model} ({facts.identity[:8]}), which is not among those known"
         f" here ({', '.join(encoders.names())}); name its file with --model."
