@@ -114,7 +114,7 @@ def test_a_damaged_row_of_format_1_stays_damaged(old: str) -> None:
 def test_the_model_of_an_old_catalogue_is_still_its_own(old: str, encoder: Encoder) -> None:
     with LocalCatalogue.open(old) as opened:
         if opened.info().identity != encoder.card.identity:
-            return
+            pytest.skip("it is of a model that is no longer shipped")
         shutil.copy(Path(store.__file__).parents[1] / "models" / "default.onnx", local.folder(old) / "model.onnx")
         assert opened.encoder().card.identity == encoder.card.identity
 

@@ -10,7 +10,7 @@ import pytest
 
 from pictures import Cli, best, random_items, save_folder
 from vitrine import storage
-from vitrine.catalogue import Item, Known, index_kinds, local
+from vitrine.catalogue import Item, index_kinds, local
 from vitrine.catalogue.index_kinds import KINDS, Kind
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.vector_index import VectorIndex
@@ -256,7 +256,7 @@ def test_columns_that_change_are_seen_by_who_searched_before(catalogue: LocalCat
         for price in (5, 6):
             assert columns(reader) == columns(catalogue)
             (known,) = [item for item in catalogue.known() if item.id == id]
-            catalogue.refresh([Known(id, known.source, known.content, {"price": price}, None)])
+            catalogue.refresh([replace(known, columns={"price": price})])
             assert columns(reader) == columns(catalogue) == {"price": price}
             columns(reader)["price"] = 7  # what a caller does with an answer is his own affair
             assert columns(reader) == {"price": price}

@@ -1,3 +1,4 @@
+import os
 import shutil
 import sqlite3
 import struct
@@ -191,6 +192,97 @@ def test_nothing_of_a_deleted_catalogue_comes_back(catalogue: LocalCatalogue, en
         there = items(5, seed=9)
         anew.add(there)
         assert anew.search(there[3].vector[None], 1)[0][0].source == "s3"
+
+
+def test_what_another_writes_while_one_deletes(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is acknowledged that goes with it: neither just before it is gone nor afterwards."""
+    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    rename = Path.rename
+
+    def write(path: Path, target: Path) -> Path:
+        with pytest.raises(CatalogueError, match="Another program is writing"):
+            catalogue.add(items(1))
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", write)
+        local.delete("shop")
+    with pytest.raises(CatalogueError, match="was deleted"):
+        catalogue.add(items(1))
+
+
+def test_an_open_catalogue_does_not_write_into_its_successor(catalogue: LocalCatalogue, encoder: Encoder) -> None:
+    local.delete("shop")
+    with LocalCatalogue.create("shop", encoder) as anew:
+        for write in (
+            lambda: catalogue.add(items(1)),
+            lambda: catalogue.remove([1]),
+            lambda: catalogue.use_index("hnsw"),
+        ):
+            with pytest.raises(CatalogueError, match=r"was deleted \(or replaced\) meanwhile"):
+                write()
+        assert anew.add(items(1)) == [1]
+
+
+def test_who_waits_for_the_lock_of_a_deleted_catalogue_is_told(
+    catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = store.writer_lock
+
+    @contextmanager
+    def late(place: Path) -> Iterator[None]:
+        with lock(place):
+            place.rename(place.with_name(".gone"))  # between the first look and the lock
+            yield
+
+    monkeypatch.setattr(store, "writer_lock", late)
+    with pytest.raises(CatalogueError, match="was deleted"):
+        catalogue.add(items(1))
+
+
+def test_only_an_empty_one_is_deleted(catalogue: LocalCatalogue) -> None:
+    catalogue.add(items(1))
+    local.delete("shop", only_empty=True)
+    assert len(catalogue) == 1
+    catalogue.remove([1])
+    local.delete("shop", only_empty=True)
+    assert local.names() == []
+
+
+def test_two_who_make_the_same_catalogue(encoder: Encoder) -> None:
+    def make() -> None:
+        with local.making("both"):
+            LocalCatalogue.create("both", encoder).close()
+
+    with pytest.raises(CatalogueError, match="Another program has just made a catalogue 'both'; run it again"):
+        make()
+    assert local.names() == ["both"]
+    assert [path.name for path in local.folder("both").parent.iterdir()] == ["both"]
+
+
+def test_what_a_killed_program_left_goes_once_it_is_old(catalogue: LocalCatalogue, encoder: Encoder) -> None:
+    catalogues = local.folder("shop").parent
+    for name in (".new-1", ".new-2"):
+        (catalogues / name).mkdir()
+        (catalogues / name / "catalogue.sqlite").touch()
+    for name in (".1.part", ".2.part"):
+        (catalogues / "shop" / name).touch()
+    for old in (".new-1/catalogue.sqlite", ".new-1", "shop/.1.part"):
+        os.utime(catalogues / old, (0, 0))
+    os.utime(catalogues / ".new-2", (0, 0))  # what is in it is young
+    catalogue.add(items(1))
+    LocalCatalogue.create("other", encoder).close()
+    assert sorted(path.name for path in catalogues.iterdir()) == [".new-2", "other", "shop"]
+    assert sorted(path.name for path in (catalogues / "shop").glob(".*")) == [".2.part"]
+    os.utime(catalogues / ".new-2" / "catalogue.sqlite", (0, 0))
+    local.delete("other")
+    assert [path.name for path in catalogues.iterdir()] == ["shop"]
+
+
+def test_a_folder_that_vanishes_is_one_sentence(catalogue: LocalCatalogue) -> None:
+    local.folder("shop").rename(local.folder("away"))
+    with pytest.raises(CatalogueError, match="was deleted meanwhile"):
+        catalogue.info()
 
 
 def test_a_name_in_decomposed_letters_is_the_same_name(encoder: Encoder) -> None:

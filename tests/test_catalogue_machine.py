@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from PIL import Image
 
 from pictures import random_items
-from vitrine.catalogue import Columns, Item, Known, filters, local, vector_index
+from vitrine.catalogue import Columns, Item, filters, local, vector_index
 from vitrine.catalogue.index_kinds import KINDS
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
@@ -92,9 +92,8 @@ class Machine(RuleBasedStateMachine):
         source = data.draw(st.sampled_from(sorted(self.there)))
         (known,) = [item for item in self.catalogue.known(source) if item.source == source]
         columns: Columns | None = {"price": price, "size": "S"} if price else None
-        self.catalogue.refresh([Known(known.id, source, known.content, columns, known.stamp)])
-        before = self.there[source]
-        self.there[source] = Item(source, before.label, before.content, before.vector, before.thumbnail, columns)
+        self.catalogue.refresh([replace(known, columns=columns, label=f"label {price}")])
+        self.there[source] = replace(self.there[source], columns=columns, label=f"label {price}")
 
     # --- a folder
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pictures import Cli, one_sentence, save_folder
+from pictures import Cli, one_sentence, random_items, save_folder
 from vitrine import images
-from vitrine.catalogue import local
+from vitrine.catalogue import local, store
+from vitrine.catalogue.local import LocalCatalogue
 from vitrine.cli import sync
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
@@ -78,7 +79,7 @@ def test_sync_says_what_it_did(cli: Cli, photos: Path) -> None:
     (photos / "broken.jpg").unlink()
     (photos / "prices.csv").write_text("file,price,size\nDress/0003.png,5,S\n")
     code, out, err = cli("index", "sync", photos, "--columns", photos / "prices.csv")
-    assert out == "shop: 0 added, 0 replaced, 19 unchanged (19 with other columns); 19 items.\n"
+    assert out == "shop: 0 added, 0 replaced, 19 unchanged (19 with other columns or label); 19 items.\n"
     assert answer(cli, "index", "info", "shop")["columns"] == {"price": 1, "size": 1}
     assert "columns          price (1), size (1)" in cli("index", "info", "shop")[1]
 
@@ -162,6 +163,53 @@ def test_a_damaged_catalogue_is_named_mended_and_filled_again(cli: Cli, shop: Pa
     assert answer(cli, "index", "verify", "shop")["items"] == 22
 
 
+def test_what_is_lost_is_named_even_if_the_rest_fails(cli: Cli, shop: Path) -> None:
+    with closing(sqlite3.connect(local.folder("shop") / "catalogue.sqlite")) as connection:
+        source = connection.execute("SELECT source FROM items WHERE id = 3").fetchone()[0]
+        connection.execute("UPDATE vectors SET vector = zeroblob(748) WHERE id = 3")
+        connection.commit()
+    (shop / "items.csv").write_text("nonsense")
+    code, _, err = cli("index", "sync", shop)
+    assert (code, one_sentence(err)) == (2, True)
+    assert f"The disk had damaged shop; 1 item is lost: 3 ({source})." in err
+    assert "items.csv, line 1" in err
+
+
+def test_what_another_adds_to_a_new_catalogue_stays(
+    cli: Cli, photos: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who found nothing to put in deletes the catalogue that he made, if it is still empty."""
+    (photos / "items.csv").write_text("nonsense")
+    delete = local.delete
+
+    def late(*arguments: Any, **options: Any) -> None:
+        with LocalCatalogue.open("shop") as other:
+            other.add(random_items(2, encoder.card.embedding))
+        delete(*arguments, **options)
+
+    monkeypatch.setattr(local, "delete", late)
+    code, _, err = cli("index", "sync", photos)
+    assert (code, one_sentence(err)) == (2, True)
+    assert "items.csv, line 1" in err
+    assert answer(cli, "index", "info", "shop")["items"] == 2
+
+
+def test_who_waits_for_a_new_catalogue_keeps_it(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "items.csv").write_text("nonsense")
+    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    delete = local.delete
+
+    def late(*arguments: Any, **options: Any) -> None:
+        with LocalCatalogue.open("shop") as other, other.sole_writer():
+            delete(*arguments, **options)
+
+    monkeypatch.setattr(local, "delete", late)
+    code, _, err = cli("index", "sync", photos)
+    assert (code, one_sentence(err)) == (2, True)
+    assert "items.csv, line 1" in err  # why it failed, not that somebody else is at it
+    assert local.names() == ["shop"]
+
+
 # --- watching
 
 
@@ -209,11 +257,63 @@ def test_watching(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "Watching" in err
 
 
-def test_watching_a_catalogue_that_is_deleted_ends(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: local.delete("shop"))
-    code, _, err = cli("index", "sync", shop, "--watch")
-    assert (code, one_sentence(err)) == (2, True)
-    assert "There is no catalogue 'shop'" in err
+def do_in_rests(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[], object]) -> list[float]:
+    """While watching: each rest is a chance to change something, after the last one comes Ctrl-C. How long they were
+    meant to be.
+    """
+    left, rests = iter(changes), list[float]()
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        change = next(left, None)
+        if change is None:
+            raise KeyboardInterrupt
+        change()
+
+    monkeypatch.setattr(time, "sleep", rest)
+    return rests
+
+
+def test_watching_a_catalogue_that_is_away_for_a_moment(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = local.folder("shop")
+    monkeypatch.setattr(sync, "_CALM", 0.0)
+    do_in_rests(
+        monkeypatch,
+        lambda: place.rename(place.with_name(".away")),
+        lambda: None,
+        lambda: place.with_name(".away").rename(place),
+        lambda: Image.new("L", (28, 28), 99).save(shop / "Dress" / "new.png"),
+    )
+    code, out, err = cli("index", "sync", shop, "--watch")
+    assert code == 130
+    assert err.count("There is no catalogue 'shop'") == 1
+    assert "1 added" in out
+
+
+def test_a_rest_is_by_the_time_of_looking_not_of_embedding(
+    cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep, run = time.sleep, Encoder.run
+
+    def slow(*arguments: Any) -> Any:
+        sleep(1)
+        return run(*arguments)
+
+    monkeypatch.setattr(sync, "_CALM", 0.0)
+    monkeypatch.setattr(Encoder, "run", slow)
+    rests = do_in_rests(monkeypatch, lambda: Image.new("L", (28, 28), 99).save(photos / "Dress" / "new.png"))
+    _, out, _ = cli("index", "sync", photos, "--watch", "--interval", 0.1)
+    assert "1 added" in out
+    assert len(rests) == 2
+    assert max(rests) < 9
+
+
+@pytest.mark.parametrize("interval", ["inf", "nan", "0", "1e9"])
+def test_what_is_no_interval(cli: Cli, photos: Path, interval: str) -> None:
+    code, _, err = cli("index", "sync", photos, "--watch", "--interval", interval)
+    assert (code, "Traceback" in err) == (2, False)
+    assert "--interval" in err
+    assert local.names() == []
 
 
 @pytest.mark.slow

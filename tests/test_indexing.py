@@ -269,6 +269,7 @@ def test_while_watching_nothing_is_read_twice_nor_while_it_is_written(
     following = FolderSync(encoder, photos, How(calm=3600.0))
     assert counts(following.run(catalogue)) == (0, 0, 0, 0)  # all were written within the hour
     following.how = How()
+    monkeypatch.setattr(folder, "_GRAIN", -1.0)
     assert len(following.run(catalogue).unreadable) == 1
     read = listen(monkeypatch)
     report = following.run(catalogue)
@@ -277,6 +278,53 @@ def test_while_watching_nothing_is_read_twice_nor_while_it_is_written(
     (photos / "broken.jpg").chmod(0o600)  # looks different from outside
     following.run(catalogue)
     assert "broken.jpg" in read
+
+
+@pytest.mark.parametrize("grain", [folder._GRAIN, -1.0])
+def test_a_picture_that_was_half_written_at_the_first_look_comes_at_the_next(
+    grain: float, photos: Path, catalogue: LocalCatalogue, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = photos / "Dress" / "0003.png"
+    whole = late.read_bytes()
+    late.write_bytes(whole[: len(whole) // 2])
+    decode = folder._decode
+
+    def finish(file: str, known: str | None, spec: ImageSpec) -> object:
+        read = decode(file, known, spec)
+        if file == str(late):
+            late.write_bytes(whole)  # after it was read, and before anything is said of it
+        return read
+
+    monkeypatch.setattr(folder, "_GRAIN", grain)
+    following = FolderSync(encoder, photos)
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "_decode", finish)
+        assert len(following.run(catalogue).unreadable) == 1
+    report = following.run(catalogue)
+    assert (report.added, report.unreadable) == (1, [])
+
+
+# --- labels
+
+
+@pytest.mark.parametrize("grain", [folder._GRAIN, -1.0])
+@pytest.mark.parametrize("reread", [False, True])
+def test_labels_are_those_of_the_folder_that_is_synced_now(
+    grain: float, reread: bool, photos: Path, catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the pictures are read again or not."""
+    monkeypatch.setattr(folder, "_GRAIN", grain)
+    assert sync(catalogue, photos / "Dress").added == 2
+    assert {item.label for item in catalogue.known()} == {None}
+    report = sync(catalogue, photos, How(reread=reread))
+    assert (counts(report), report.columns_updated) == ((18, 0, 0, 2), 2)
+    assert {item.source: item.label for item in catalogue.known()} == {
+        str(path): path.parent.name for path in photos.rglob("*.png")
+    }
+    dresses = filters.parse("label = 'Dress'", ())
+    assert len(catalogue.search(catalogue.vectors()[1][:1], 9, where=dresses)[0]) == 2
+    assert not catalogue.check().found
+    assert sync(catalogue, photos, How(reread=reread)).changed == 0
 
 
 # --- columns

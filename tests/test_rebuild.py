@@ -13,7 +13,7 @@ from PIL import Image
 
 from pictures import Cli, one_sentence, random_items, save_folder
 from vitrine import images, storage
-from vitrine.catalogue import Vectors, local, moving
+from vitrine.catalogue import Vectors, local, moving, store
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.store import Store
 from vitrine.cli import sync
@@ -269,6 +269,27 @@ def test_ctrl_c_says_how_to_go_on(shop: Path, cli: Cli, monkeypatch: pytest.Monk
     code, _, err = cli("index", "rebuild", "shop", "--model", "compact")
     assert code == 130
     assert "Stopped. shop still has its old model; run the same command again to go on." in err
+
+
+def test_nobody_writes_before_a_move_is_put_in_order(
+    shop: Path, compact: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    whole, tried = LocalCatalogue.moved, list[str]()
+
+    def moved(catalogue: LocalCatalogue, encoder: Encoder) -> bool:
+        with LocalCatalogue.open("shop") as other, pytest.raises(CatalogueError, match="Another program is writing"):
+            other.remove([1])
+        tried.append("remove")
+        return whole(catalogue, encoder)
+
+    with LocalCatalogue.open("shop") as catalogue:
+        with catalogue.moving(compact) as collected:
+            new = np.eye(compact.card.embedding, dtype="<f4")
+            collected.add((id, new[id].tobytes()) for id in catalogue.vectors()[0].tolist())
+            monkeypatch.setattr(LocalCatalogue, "moved", moved)
+        assert catalogue.info().identity == compact.card.identity
+    assert tried == ["remove"]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def test_write_replaces_whole_files_and_makes_folders(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["b.txt"]
 
 
+def test_a_new_name_is_settled_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[tuple[Path, list[str]]] = []
+    monkeypatch.setattr(storage, "settle", lambda folder: settled.append((folder, os.listdir(folder))))
+    storage.write_text(tmp_path / "a" / "file", "text")
+    assert settled == [(tmp_path / "a", ["file"])]
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "file"

@@ -90,6 +90,7 @@ def writing(path: Path) -> Iterator[Path]:
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
+        settle(path.parent)
     except OSError as error:
         raise disk_error(error, path) from error
     finally:

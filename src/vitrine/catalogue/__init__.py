@@ -61,6 +61,7 @@ class Known:
 
     id: int
     source: str
+    label: str | None
     content: str
     columns: Columns | None
     stamp: str | None
@@ -124,7 +125,9 @@ class Catalogue(Protocol):
         ...
 
     def refresh(self, items: Iterable[Known]) -> None:
-        """Give items, by id, other columns and another stamp; all or none. Ids that are not there are passed over."""
+        """Give items, by id, another label, other columns and another stamp; all or none. Ids that are not there are
+        passed over.
+        """
         ...
 
     def search(

@@ -8,6 +8,7 @@
 and `writer.lock`, which is empty. docs/file-formats.md gives the tables.
 """
 
+import os
 import re
 import sqlite3
 import time
@@ -35,6 +36,7 @@ from vitrine.errors import CatalogueError, InputError, ModelFileError, StorageEr
 
 _NAMED = 10  # of the lost items, in a sentence
 _BEHIND = 2000  # items that may come or go before the index is written again: to catch up on them takes some 20 ms
+_STALE = 86_400.0  # seconds: what has no name yet and is older was left by a program that was killed
 _GARBAGE = 0.25  # so much of an index may be items that are gone, before it is made anew
 
 
@@ -216,9 +218,12 @@ class LocalCatalogue:
             labels = self._store.connection.execute("SELECT count(DISTINCT label) FROM items").fetchone()[0]
             columns = self._store.columns()
         size = 0
-        for path in self._place.iterdir():
-            with suppress(FileNotFoundError):  # SQLite's own files come and go
-                size += path.stat().st_size
+        try:
+            for path in self._place.iterdir():
+                with suppress(FileNotFoundError):  # SQLite's own files come and go
+                    size += path.stat().st_size
+        except FileNotFoundError as error:
+            raise CatalogueError(f"The catalogue {self.name!r} was deleted meanwhile; make it anew.") from error
         return Info(
             self.name,
             meta.items,
@@ -237,6 +242,9 @@ class LocalCatalogue:
         with ExitStack() as held:
             with self._told():
                 held.enter_context(self._store.alone())
+            for part in self._place.glob(".*.part"):  # what a program that was killed was writing
+                if _is_stale(part):
+                    part.unlink(missing_ok=True)
             yield
 
     @contextmanager
@@ -245,12 +253,13 @@ class LocalCatalogue:
         changed at once. What was collected is kept where that fails.
         """
         card = encoder.card
-        with self.sole_writer(), self._told(), moving.collected(self._place, card) as collected:
-            yield collected
-            # first a second model file, then the vectors, then the model file: a stop in between does no harm
-            storage.write_bytes(self._moved_model(card.identity), encoder.content)
-            self._store.change_model(card.identity, card.name, card.embedding, collected.vectors())
-        self.moved(encoder)
+        with self.sole_writer(), self._told():
+            with moving.collected(self._place, card) as collected:
+                yield collected
+                # first a second model file, then the vectors, then the model file: a stop in between does no harm
+                storage.write_bytes(self._moved_model(card.identity), encoder.content)
+                self._store.change_model(card.identity, card.name, card.embedding, collected.vectors())
+            self.moved(encoder)
 
     def moved(self, encoder: Encoder) -> bool:
         """Whether that is its model already. What a move that was stopped at its end has left is put in order."""
@@ -476,6 +485,7 @@ def making(name: str) -> Iterator[Path]:
     place = folder(name)
     if exists(name):
         raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
+    _sweep(place.parent)
     made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))
     try:
         with _final(name, place):
@@ -483,6 +493,8 @@ def making(name: str) -> Iterator[Path]:
         made.rename(place)
         storage.settle(place.parent)
     except OSError as error:
+        if exists(name):
+            raise CatalogueError(f"Another program has just made a catalogue {name!r}; run it again.") from error
         if place.exists():
             raise CatalogueError(
                 f"{place} is in the way of the catalogue {name!r}; choose another name, or delete it with"
@@ -494,22 +506,47 @@ def making(name: str) -> Iterator[Path]:
             storage.remove_folder(made)
 
 
-def delete(name: str) -> None:
-    """Delete a whole catalogue, a damaged one too. Raises CatalogueError when there is none; StorageError."""
+def delete(name: str, only_empty: bool = False) -> None:
+    """Delete a whole catalogue, a damaged one too; or only if it holds no items. Raises CatalogueError when there is
+    none, or somebody else writes; StorageError.
+    """
     place = folder(name)
     if not place.is_dir():
         raise CatalogueError(f"There is no catalogue {name!r}; see `vitrine index list`.")
     if place.is_symlink():
         raise CatalogueError(f"{place} is a link; delete the link and what it points to by hand.")
-    with _translated(place), writer_lock(place):
-        pass  # nobody is at it; on Windows, what holds a lock cannot be moved
     gone = place.with_name(f".gone-{uuid.uuid4().hex}")  # first out of sight as a whole: half a catalogue is never seen
-    try:
-        place.rename(gone)
-    except OSError as error:
-        raise storage.disk_error(error, place) from error
+    with _translated(place), ExitStack() as lock:
+        lock.enter_context(writer_lock(place))  # nobody is at it, and whoever waits finds that it is gone
+        if only_empty:
+            with LocalCatalogue.open(name) as there:
+                if len(there):
+                    return
+        if os.name == "nt":
+            lock.close()  # there, what holds a lock cannot be moved
+        try:
+            place.rename(gone)
+        except OSError as error:
+            raise storage.disk_error(error, place) from error
     for leftover in place.parent.glob(".gone-*"):  # one that could not be deleted before, too
         storage.remove_folder(leftover)
+    _sweep(place.parent)
+
+
+def _sweep(catalogues: Path) -> None:
+    """Delete what programs that were killed were making."""
+    for made in catalogues.glob(".new-*"):
+        if all(_is_stale(path) for path in (made, *made.glob("*"))):
+            with suppress(StorageError):
+                storage.remove_folder(made)
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether nobody has written there for so long that nobody will."""
+    try:
+        return time.time() - path.stat().st_mtime > _STALE
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -175,6 +175,18 @@ def _meta_checksum(facts: dict[str, str]) -> int:
     return zlib.crc32("\0".join(f"{key}={facts[key]}" for key in sorted(facts)).encode())
 
 
+_File = tuple[int, int]
+
+
+def _file(path: Path) -> _File | None:
+    """Which file that is, whatever lies there by that name later."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 @dataclass
 class _Memory:
     """What was read already, and is true as long as nobody writes. data_version, writes: what tells that. told: of rows
@@ -192,13 +204,20 @@ class Store:
     """The tables of one catalogue. Made by `create` or `open`; to be closed."""
 
     def __init__(
-        self, name: str, path: Path, connection: sqlite3.Connection, writable: bool, stamp: Stamp | None = None
+        self,
+        name: str,
+        path: Path,
+        connection: sqlite3.Connection,
+        writable: bool,
+        file: _File | None = None,
+        stamp: Stamp | None = None,
     ) -> None:
         self.name = name
         self.path = path
         self.connection = connection
         self.writable = writable
         self._stamp = stamp  # see _connect
+        self._file = file  # which one is open, for what writes
         self._alone = False
         self._writes = 0  # of our own
         self._memory = _Memory()
@@ -213,6 +232,7 @@ class Store:
     @classmethod
     def open(cls, name: str, path: Path) -> "Store":
         """The file at `path`. Raises CatalogueError where it is not ours or too new."""
+        file = _file(path)  # before it is opened: one that takes its place meanwhile is not taken for it
         connection, writable, stamp = _connect(path)
         try:
             ours, version = (
@@ -228,7 +248,7 @@ class Store:
         except BaseException:
             connection.close()
             raise
-        return cls(name, path, connection, writable, stamp)
+        return cls(name, path, connection, writable, file, stamp)
 
     def close(self) -> None:
         self.connection.close()
@@ -273,18 +293,29 @@ class Store:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While it lasts nobody else writes. It may lie within itself."""
+        """While it lasts nobody else writes. It may lie within itself. Raises CatalogueError where the catalogue is no
+        longer there: what is written then would be lost.
+        """
         if not self.writable:
             raise StorageError(f"Cannot write {self.path}: it is read-only; choose another place with VITRINE_HOME.")
         if self._alone:
             yield
             return
+        self._check_there()  # a lock in no folder is another sentence
         with writer_lock(self.path.parent):
+            self._check_there()
             self._alone = True
             try:
                 yield
             finally:
                 self._alone = False
+
+    def _check_there(self) -> None:
+        if _file(self.path) != self._file:
+            raise CatalogueError(
+                f"The catalogue {self.name!r} was deleted (or replaced) meanwhile, and nothing was written; open it"
+                " anew, or run it again."
+            )
 
     @contextmanager
     def _writing(self) -> Iterator["_Write"]:
@@ -501,14 +532,14 @@ class Store:
         """See `Catalogue.known`."""
         with self.reading():
             found = self.connection.execute(
-                f"SELECT id, source, content, items.columns, stamp FROM {self.items()} WHERE source >= ?"
+                f"SELECT id, source, label, content, items.columns, stamp FROM {self.items()} WHERE source >= ?"
                 " ORDER BY source",
                 (prefix,),
             )
-            for id, source, content, columns, stamp in found:
+            for id, source, label, content, columns, stamp in found:
                 if not source.startswith(prefix):
                     break
-                yield Known(id, source, content, _cells(columns), stamp)
+                yield Known(id, source, label, content, _cells(columns), stamp)
 
     def ids(self, sources: Iterable[str]) -> dict[str, int]:
         """Source -> id of those that are there."""
@@ -627,8 +658,8 @@ class _Write:
         self.cells.subtract((row.cells() or {}).keys())
         self.cells.update((item.columns or {}).keys())
         self.cursor.execute(
-            "UPDATE items SET columns = ?, stamp = ?, checksum = ? WHERE id = ?",
-            (columns, item.stamp, row._replace(columns=columns).own_checksum, row.id),
+            "UPDATE items SET label = ?, columns = ?, stamp = ?, checksum = ? WHERE id = ?",
+            (item.label, columns, item.stamp, row._replace(label=item.label, columns=columns).own_checksum, row.id),
         )
 
     def finish(self) -> None:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -81,12 +81,18 @@ def filling(name: str, wish: Wish) -> Iterator[Filling]:
         raise
     finally:
         if new and items == 0 and not wish.keep_empty:
-            delete(name)
+            with suppress(CatalogueError):  # somebody else is at it, or has deleted it
+                delete(name, only_empty=True)
 
 
 def _mend(opened: "LocalCatalogue") -> "tuple[Lost, ...]":
+    from vitrine.catalogue.local import named
+
     with output.stage(f"Check {opened.name}") as progress:
-        return opened.repair(progress)
+        lost = opened.repair(progress)
+    if lost:  # said now: nobody knows of them any more if what follows fails
+        output.say(f"The disk had damaged {opened.name}; {named(lost)}.")
+    return lost
 
 
 def _model(opened: "LocalCatalogue", named: str | None) -> "Encoder":
@@ -142,7 +148,7 @@ def tell(what: str, outcome: Outcome, as_json: bool) -> None:
         )
     else:
         removed = f" {report.removed:,} removed," if report.removed else ""
-        columns = f" ({report.columns_updated:,} with other columns)" if report.columns_updated else ""
+        columns = f" ({report.columns_updated:,} with other columns or label)" if report.columns_updated else ""
         mended = f" {outcome.mended:,} damaged before, read again." if outcome.mended else ""
         print(
             f"{name}: {report.added:,} added, {report.replaced:,} replaced,{removed} {report.unchanged:,}"

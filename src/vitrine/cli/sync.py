@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CALM = 2.0  # seconds: while watching, a picture that is still being written is left for the next look
 _SHARE = 10  # of the time spent looking: what is rested at least
+_DAY = 86_400.0  # seconds
 
 
 def sync(
@@ -35,7 +36,9 @@ def sync(
         bool, typer.Option("--reread", help="Read every picture, even if its size and times say it is unchanged.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Keep at it until Ctrl-C.")] = False,
-    interval: Annotated[float, typer.Option("--interval", min=0.1, help="Seconds between looks with --watch.")] = 5.0,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.1, max=_DAY, help="Seconds between looks with --watch.")
+    ] = 5.0,
     as_json: output.Json = False,
 ) -> None:
     """Bring a catalogue to agree with a folder: new pictures are added, changed ones embedded anew, gone ones taken
@@ -69,22 +72,21 @@ def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool)
     """Look again and again. What is wrong is said once: it may pass."""
     from vitrine.catalogue.local import LocalCatalogue
 
-    said, took = "", 0.0
+    said = ""
     while True:
-        time.sleep(max(interval, _SHARE * took))
-        start = time.perf_counter()
+        time.sleep(max(interval, _SHARE * looking.seconds))
         problem = ""
-        with LocalCatalogue.open(last.name) as opened:
-            try:
+        try:
+            with LocalCatalogue.open(last.name) as opened:
                 outcome = _look_again(looking, opened, last.items)
                 if outcome.report.changed or outcome.report.unreadable != last.report.unreadable:
                     tell("the folder", outcome, as_json)
                 last = outcome
-            except VitrineError as error:
-                problem = str(error)
+        except VitrineError as error:
+            problem = str(error)
         if problem and problem != said:
             output.say(f"vitrine: {problem}")
-        said, took = problem, time.perf_counter() - start
+        said = problem
 
 
 def _look_again(looking: "FolderSync", opened: "LocalCatalogue", items: int) -> Outcome:

@@ -23,8 +23,8 @@ class Unmatched:
 @dataclass
 class Report:
     """added: new items. replaced: items whose picture had changed. removed: items whose picture is gone. unchanged:
-    items that were there already, columns_updated of them with other columns now. unreadable: files that were left out.
-    unmatched: lines of the CSV without a picture.
+    items that were there already, columns_updated of them with other columns or another label now. unreadable: files
+    that were left out. unmatched: lines of the CSV without a picture.
     """
 
     added: int = 0

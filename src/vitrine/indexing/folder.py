@@ -25,7 +25,7 @@ import numpy.typing as npt
 from vitrine import images
 from vitrine.catalogue import Catalogue, Columns, Item, Known, Vectors
 from vitrine.datasets import Progress, silent
-from vitrine.datasets.image_folder import Unreadable, class_of, find
+from vitrine.datasets.image_folder import Unreadable, find
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, ImageError
 from vitrine.indexing import Report, Unmatched, items_csv
@@ -62,6 +62,7 @@ class FolderSync:
         self.encoder = encoder
         self._folder = os.path.abspath(folder)
         self.how = how
+        self.seconds = 0.0  # that it took last to look, before anything was read or embedded
         self._unreadable: dict[str, tuple[str, str]] = {}  # file -> the stamp it had, and why it could not be read
 
     def run(self, catalogue: Catalogue, progress: Progress = silent) -> Report:
@@ -71,12 +72,14 @@ class FolderSync:
         the catalogue raises.
         """
         with catalogue.sole_writer():
+            start = time.perf_counter()
             root = _identity(self._folder)
             found, refused = find(self._folder)
             if not found and not self.how.allow_empty:
                 self._refuse_empty(catalogue, refused)
             one = _Pass(catalogue, self.encoder, self._folder, self.how, Report(unreadable=refused))
             one.compare(found, self._table(), self._unreadable)
+            self.seconds = time.perf_counter() - start
             one.read(progress)
             one.refresh()
             if self.how.drop:
@@ -126,6 +129,14 @@ class _Decoded:
     thumbnail: bytes
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """A picture that cannot be taken, and why."""
+
+    stamp: str | None
+    reason: str
+
+
 @dataclass
 class _Pass:
     """One look at the folder, and what comes of it."""
@@ -166,19 +177,22 @@ class _Pass:
         if failed and failed[0] == stamp:
             self._fail(wanted.file, stamp, failed[1])
         elif wanted.known and wanted.known.stamp == stamp and not self.how.reread:
-            self._keep(wanted.known, wanted.columns, stamp)
+            self._keep(wanted, wanted.known, stamp)
         elif not 0 <= time.time() - changed < self.how.calm:
             self.wanted.append(wanted)
 
-    def _keep(self, known: Known, columns: Columns | None, stamp: str | None) -> None:
+    def _keep(self, wanted: _Wanted, known: Known, stamp: str | None) -> None:
         """The picture is as it was."""
+        now = replace(known, label=_label(wanted.file, self.folder), columns=wanted.columns, stamp=stamp)
         self.report.unchanged += 1
-        self.report.columns_updated += columns != known.columns
-        if (columns, stamp) != (known.columns, known.stamp):
-            self.refreshed.append(replace(known, columns=columns, stamp=stamp))
+        self.report.columns_updated += (now.label, now.columns) != (known.label, known.columns)
+        if now != known:
+            self.refreshed.append(now)
 
-    def _fail(self, file: str, stamp: str, reason: str) -> None:
-        self.failed[file] = (stamp, reason)
+    def _fail(self, file: str, stamp: str | None, reason: str) -> None:
+        """stamp: what the file looked like when it was read; None where that proves nothing: then it is read again."""
+        if stamp is not None:
+            self.failed[file] = (stamp, reason)
         self.report.unreadable.append(Unreadable(Path(file), reason))
 
     def _utf8(self, file: str) -> bool:
@@ -210,21 +224,21 @@ class _Pass:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _submit(self, pool: ThreadPoolExecutor, batch: list[_Wanted]) -> list["Future[_Decoded | str]"]:
+    def _submit(self, pool: ThreadPoolExecutor, batch: list[_Wanted]) -> list["Future[_Decoded | _Refused]"]:
         spec = self.encoder.card.image
         return [pool.submit(_decode, one.file, one.known.content if one.known else None, spec) for one in batch]
 
-    def _take(self, pictures: list[tuple[_Wanted, _Decoded | str]]) -> None:
+    def _take(self, pictures: list[tuple[_Wanted, _Decoded | _Refused]]) -> None:
         """Embed and add one batch."""
         fresh, prepared = [], []
         for wanted, picture in pictures:
-            if isinstance(picture, str):
-                self._fail(wanted.file, _look(wanted.file)[0], picture)
+            if isinstance(picture, _Refused):
+                self._fail(wanted.file, picture.stamp, picture.reason)
             elif picture.image is not None:
                 fresh.append((wanted, picture))
                 prepared.append(picture.image)
             elif wanted.known:
-                self._keep(wanted.known, wanted.columns, picture.stamp)
+                self._keep(wanted, wanted.known, picture.stamp)
         if fresh:
             vectors = self.encoder.run(np.stack(prepared)).embeddings
             self.catalogue.add([self._item(*one, vector) for one, vector in zip(fresh, vectors, strict=True)])
@@ -233,7 +247,7 @@ class _Pass:
             self.report.added += len(fresh) - replaced
 
     def _item(self, wanted: _Wanted, picture: _Decoded, vector: Vectors) -> Item:
-        label = class_of(Path(wanted.file), Path(self.folder))
+        label = _label(wanted.file, self.folder)
         return Item(wanted.file, label, picture.content, vector, picture.thumbnail, wanted.columns, picture.stamp)
 
     def refresh(self) -> None:
@@ -252,6 +266,12 @@ class _Pass:
 def _inside(folder: str) -> str:
     """How the path of everything in that folder begins."""
     return os.path.join(folder, "")
+
+
+def _label(file: str, folder: str) -> str | None:
+    """As `image_folder.class_of`, of texts: every look asks it of every picture."""
+    first, below, _ = file.removeprefix(_inside(folder)).partition(os.sep)
+    return first if below else None
 
 
 def _encodes(path: str) -> bool:
@@ -290,20 +310,26 @@ def _look(file: str) -> tuple[str, float]:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}", changed / 1e9
 
 
-def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | str:
-    """The picture, or why it cannot be taken. known: the content that the catalogue has for it."""
+def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | _Refused:
+    """The picture, or why it cannot be taken. known: the content that the catalogue has for it. The stamp is that from
+    before it was read, None where it proves nothing.
+    """
+    now = time.time()
+    before, changed = _look(file)
+    stamp = None
     try:
-        now = time.time()
-        stamp, changed = _look(file)
-        written = images.content(Path(file))
-        proves = now - changed > _GRAIN and _look(file)[0] == stamp
+        try:
+            written = images.content(Path(file))
+        finally:
+            if now - changed > _GRAIN and _look(file)[0] == before:
+                stamp = before
         content = hashlib.sha256(written).hexdigest()[:32]
         if content == known:
-            return _Decoded(content, stamp if proves else None, None, b"")
+            return _Decoded(content, stamp, None, b"")
         image = images.read(written, file)
-        return _Decoded(content, stamp if proves else None, images.prepare(image, spec), images.thumbnail(image))
+        return _Decoded(content, stamp, images.prepare(image, spec), images.thumbnail(image))
     except ImageError as error:
-        return str(error)
+        return _Refused(stamp, str(error))
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
