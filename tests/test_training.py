@@ -25,6 +25,7 @@ from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, ModelFileError, RecipeError, StorageError
 from vitrine.training import checkpoints, export, loop, losses, models, transforms
 from vitrine.training import recipe as recipes
+from vitrine.training.layers import Conv2d
 from vitrine.training.recipe import (
     AugmentationTable,
     DataTable,
@@ -650,6 +651,42 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path, drawn: Splits) -> None
         process.wait()
     subprocess.run([*command, tmp_path / "broken", "--resume"], check=True, capture_output=True, cwd=tmp_path)
     assert (tmp_path / "broken" / "model.onnx").read_bytes() == (tmp_path / "whole" / "model.onnx").read_bytes()
+
+
+def test_batches_of_any_size_on_two_threads() -> None:
+    """In a process of its own: PyTorch's own strided 1x1 convolution ends it, or spoils its memory. See layers.py."""
+    program = """
+import torch
+from vitrine.training import models, recipe
+torch.set_num_threads(2)
+torch.manual_seed(0)
+for name in ("compact", "keras-resnet50"):
+    changes = {"model.name": name, "data.size": "32", "widths": "[8,16]", "blocks": "[1,1]", "embedding": "16"}
+    table = recipe.load("compact", changes).model
+    net = models.build(table, 1, 32, 2).to(memory_format=torch.channels_last)
+    for count in (9, 13, 11) if name == "compact" else (3,):
+        for _ in range(10 if name == "compact" else 2):
+            images = torch.randn(count, 1, 32, 32).contiguous(memory_format=torch.channels_last)
+            sum(part.sum() for part in net(images) if part is not None).backward()
+print("whole")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_our_strided_convolution_is_torchs(size: int) -> None:
+    x = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    ours = Conv2d(3, 5, 1, stride=2)
+    trained, asked = ours(x), ours.eval()(x)
+    assert torch.allclose(trained, asked, atol=1e-6)
+    trained.square().sum().backward()
+    learnt = ours.weight.grad
+    ours.weight.grad = None
+    asked.square().sum().backward()
+    assert learnt is not None
+    assert ours.weight.grad is not None
+    assert torch.allclose(learnt, ours.weight.grad, atol=1e-4)
 
 
 def test_a_class_of_which_none_is_held_out_is_named(tmp_path: Path, drawn: Splits, cli: Cli) -> None:

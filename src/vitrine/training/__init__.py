@@ -3,7 +3,7 @@
 recipe.py        what to train, read from TOML, every key checked
 samplers.py      which images make up each batch
 transforms.py    augmentation of whole batches by indexing
-models.py        the networks: encoder and head; keras_resnet50.py is report A's
+models.py        the networks: encoder and head; keras_resnet50.py is report A's; layers.py what both are made of
 losses.py        what is minimised
 loop.py          the one training loop
 checkpoints.py   what is needed to go on after a stop

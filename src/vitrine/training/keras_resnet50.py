@@ -13,6 +13,8 @@ from typing import Self
 from torch import Tensor, nn, no_grad
 from torch.nn import functional
 
+from vitrine.training.layers import Conv2d
+
 FEATURES = 2048
 
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
@@ -87,7 +89,7 @@ def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Se
 
     The running variance is the unbiased one, as in Keras 2; Keras 3 takes the biased one, 15/16 of it in a batch of 16.
     """
-    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
+    convolution = Conv2d(inputs, outputs, size, stride, padding=size // 2)
     nn.init.xavier_uniform_(convolution.weight)
     assert convolution.bias is not None  # torch's default
     nn.init.zeros_(convolution.bias)

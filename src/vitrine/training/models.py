@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrine.training.keras_resnet50 import KerasResNet50
+from vitrine.training.layers import Conv2d
 from vitrine.training.recipe import ModelTable
 
 
@@ -396,7 +397,7 @@ class Bottleneck(nn.Module):
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
     """Convolution and batch norm; the norm's shift takes the place of a bias."""
-    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    convolution = Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
