@@ -319,7 +319,8 @@ def test_what_is_no_interval(cli: Cli, photos: Path, interval: str) -> None:
 @pytest.mark.slow
 def test_watching_for_real(shop: Path) -> None:
     """A process of its own sees a new picture and ends with Ctrl-C."""
-    script = "import vitrine.cli\nvitrine.cli.main()"
+    # a process that was started in the background may have been told to ignore Ctrl-C, and hands that on
+    script = "import signal, vitrine.cli\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nvitrine.cli.main()"
     command = [sys.executable, "-c", script, "index", "sync", str(shop), "--watch", "--interval", "0.2", "--json"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as watching:
@@ -328,7 +329,10 @@ def test_watching_for_real(shop: Path) -> None:
         Image.new("L", (28, 28), 99).save(shop / "Dress" / "new.png")
         assert json.loads(watching.stdout.readline())["added"] == 1
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(60) == 130
+        try:
+            assert watching.wait(60) == 130
+        finally:
+            watching.kill()
 
 
 # --- searching
