@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -489,7 +490,7 @@ def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_recipes_are_named_in_the_help(cli: Cli) -> None:
     out = cli("train", "--help")[1]
-    assert all(name in out for name in recipes.names())
+    assert set(recipes.names()) <= set(re.split(r"[^\w-]+", out))
 
 
 def test_the_home_is_where_things_go(cli: Cli, shop: Path, home: Path) -> None:

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pictures import Cli, one_sentence, random_items
-from vitrine.catalogue import Item, local
+from vitrine.catalogue import Item, local, parquet
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
-from vitrine.catalogue import parquet  # noqa: E402
 
 ODD: list[dict[str, str | int | float] | None] = [
     {"price": 5, "size": "S", "ID": "x", "id": 7},

@@ -24,11 +24,7 @@ def backup(
 
     with LocalCatalogue.open(name) as opened, output.stage(f"Back up {name}") as progress:
         items = backup.write(opened, file, progress)
-    size = file.stat().st_size
-    if as_json:
-        output.print_json({"catalogue": name, "file": str(file), "items": items, "bytes": size})
-    else:
-        print(f"{name}: {items:,} items in {file} ({size / 1e6:,.1f} MB), read again and sound.")
+    output.written(name, file, items, as_json, sure=", read again and sound")
 
 
 def restore(
@@ -41,17 +37,10 @@ def restore(
     Example: vitrine index restore /backups/shop.vitrine --catalogue shop
     """
     from vitrine.catalogue import backup
-    from vitrine.catalogue.local import LocalCatalogue, named
+    from vitrine.catalogue.local import named
 
     with output.stage(f"Restore {file}") as progress:
         lost = backup.restore(file, catalogue, progress)
-    with LocalCatalogue.open(catalogue) as opened:
-        opened.save_index()
-        items = len(opened)
-    if as_json:
-        facts = {"catalogue": catalogue, "file": str(file), "items": items}
-        output.print_json({**facts, "lost": [vars(one) for one in lost]})
-    else:
-        print(f"{catalogue}: {items:,} items from {file}.")
+    output.made_from(catalogue, file, as_json, lost=[vars(one) for one in lost])
     if lost:
         raise CatalogueError(f"The backup {file} is damaged; {named(lost)}; the others are in {catalogue!r} now.")

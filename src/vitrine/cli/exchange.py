@@ -1,13 +1,12 @@
 """vitrine index export|import: a catalogue as a Parquet file, and one from such a file."""
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import InputError, MissingExtraError, ModelFileError
+from vitrine.errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
     from vitrine.catalogue.parquet import Facts
@@ -29,17 +28,13 @@ def export(
     """
     if file.suffix.lower() != ".parquet":
         raise InputError(f"{file} does not end in .parquet; name the file so that other programs know it.")
-    check_extra()
+    output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
     from vitrine.catalogue import parquet
     from vitrine.catalogue.local import LocalCatalogue
 
     with LocalCatalogue.open(name) as opened, output.stage(f"Export {name}") as progress:
         items = parquet.export(opened, file, thumbnails, progress)
-    size = file.stat().st_size
-    if as_json:
-        output.print_json({"catalogue": name, "file": str(file), "items": items, "bytes": size})
-    else:
-        print(f"{name}: {items:,} items in {file} ({size / 1e6:,.1f} MB).")
+    output.written(name, file, items, as_json)
 
 
 def import_(
@@ -57,31 +52,14 @@ def import_(
 
     Example: vitrine index import shop.parquet --catalogue shop-2
     """
-    check_extra()
+    output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
     from vitrine.catalogue import local, parquet
 
     local.folder(catalogue)  # refuses what is no name
     encoder = _model(parquet.facts_of(file), model, file)
     with output.stage(f"Import {file}") as progress:
         parquet.load(file, catalogue, encoder, progress)
-    with local.LocalCatalogue.open(catalogue) as opened:
-        opened.save_index()
-        items = len(opened)
-    if as_json:
-        output.print_json({"catalogue": catalogue, "file": str(file), "items": items})
-    else:
-        print(f"{catalogue}: {items:,} items from {file}.")
-
-
-def check_extra() -> None:
-    """Raises MissingExtraError where pyarrow is not installed."""
-    try:
-        importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Parquet files need {error.name}, which is not installed; install it with: pip install 'vitrine[parquet]'"
-            " (in this repository: make install)."
-        ) from error
+    output.made_from(catalogue, file, as_json)
 
 
 def _model(facts: "Facts", named: str | None, file: Path) -> "Encoder":

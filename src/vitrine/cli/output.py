@@ -1,5 +1,6 @@
 """What the commands share in printing: results on standard output, everything else on standard error."""
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vitrine.errors import InputError
+from vitrine.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from vitrine import datasets
@@ -85,6 +86,20 @@ def stage(description: str) -> Iterator["datasets.Progress"]:
         drawn.update(task, total=known, completed=known)
 
 
+def check_extra(module: str, extra: str, use: str) -> None:
+    """Raises MissingExtraError where what this module needs is not installed.
+
+    use: what needs it, the subject of the sentence, as "Training needs".
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{use} {error.name}, which is not installed; install it with: pip install 'vitrine[{extra}]' (in this"
+            " repository: make install)."
+        ) from error
+
+
 def check_picture(out: Path | None, inputs: Sequence[str]) -> None:
     """Raises InputError where a picture would be drawn into a file of another kind, or over one of the inputs."""
     if out is None:
@@ -98,6 +113,28 @@ def check_picture(out: Path | None, inputs: Sequence[str]) -> None:
         raise InputError(
             f"{out} is one of the pictures that were given, and would be lost; name another file to draw into."
         )
+
+
+def written(catalogue: str, file: Path, items: int, as_json: bool, sure: str = "") -> None:
+    """Say that a whole catalogue lies in a file now."""
+    size = file.stat().st_size
+    if as_json:
+        print_json({"catalogue": catalogue, "file": str(file), "items": items, "bytes": size})
+    else:
+        print(f"{catalogue}: {items:,} items in {file} ({size / 1e6:,.1f} MB){sure}.")
+
+
+def made_from(catalogue: str, file: Path, as_json: bool, **more: object) -> None:
+    """Save the index of a catalogue that a file was read into, and say what is in it."""
+    from vitrine.catalogue.local import LocalCatalogue
+
+    with LocalCatalogue.open(catalogue) as opened:
+        opened.save_index()
+        items = len(opened)
+    if as_json:
+        print_json({"catalogue": catalogue, "file": str(file), "items": items, **more})
+    else:
+        print(f"{catalogue}: {items:,} items from {file}.")
 
 
 def list_unreadable(unreadable: Sequence["Unreadable"]) -> None:

@@ -1,6 +1,5 @@
 """vitrine train: a recipe in, a model file out."""
 
-import importlib
 import shlex
 import sys
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import InputError, MissingExtraError
+from vitrine.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +31,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe by name (siamese, compact, report-a-resnet50, report-a-siamese, report-b-mlp) or the path of"
-            " a TOML file."
+            help="A recipe by name (siamese, compact, mlp, resnet50, report-a-resnet50, report-a-siamese, report-b-mlp)"
+            " or the path of a TOML file."
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.", show_default="runs/RECIPE")] = None,
@@ -66,7 +65,7 @@ def train(
 
     Example: vitrine train siamese --epochs 2 --seed 1
     """
-    check_extra()
+    output.check_extra("vitrine.training.loop", "train", "Training needs")
     from vitrine.datasets import by_name
     from vitrine.training import loop
     from vitrine.training import recipe as recipes
@@ -121,17 +120,6 @@ def _note_gaps(result: "Result") -> None:
             "This model can classify and search, but not compare: no class has two images among those held out, or only"
             " one class has any."
         )
-
-
-def check_extra() -> None:
-    """Raises MissingExtraError where what training needs is not installed."""
-    try:
-        importlib.import_module("vitrine.training.loop")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Training needs {error.name}, which is not installed; install it with: pip install 'vitrine[train]' (in"
-            " this repository: make install)."
-        ) from error
 
 
 @dataclass(frozen=True)

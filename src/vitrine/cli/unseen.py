@@ -53,7 +53,7 @@ def rows(
     from vitrine.datasets import by_name
     from vitrine.training import recipe as recipes
 
-    train.check_extra()
+    output.check_extra("vitrine.training.loop", "train", "Training needs")
     alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
     alone |= {"model.looks": "0", "model.shape_channels": "0", "training.views": "1", "loss.second_view": "0"}
     if recipes.load(name, changes).model.looks:  # then what comes before the classifier was not made to be compared
