@@ -26,12 +26,16 @@ WEIGHTS = "second view"
 
 def page(found: logs.Logs) -> str:
     """The page as Markdown. Raises LogError where logs contradict each other."""
+    return rendered(TEMPLATE, _words(found))
+
+
+def rendered(template: Path, words: dict[str, Any]) -> str:
+    """A page's template, filled."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {"fixed": fixed, "duration": duration, "pluck": pluck}
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(_words(found))
+    return environment.from_string(template.read_text(encoding="utf-8")).render({"missing": logs.MISSING, **words})
 
 
 def _words(found: logs.Logs) -> dict[str, Any]:
@@ -47,7 +51,6 @@ def _words(found: logs.Logs) -> dict[str, Any]:
         "seeds": lambda subject: logs.named(found.seeds(subject, (*logs.EVALUATED, "report_b"))),
         "shown": logs.shown,
         "named": logs.named,
-        "missing": logs.MISSING,
         "unseen": logs.UNSEEN,
         "ratios": sorted(keras[seed] / ours[seed] for seed in ours if seed in keras),
         "median": lambda name: fixed(statistics.median(epoch_seconds[name].values()), 2),
@@ -73,18 +76,22 @@ def pluck(lines: list[dict[str, Any]], key: str, value: object) -> list[dict[str
     return [line for line in lines if line.get(key) == value]
 
 
+def write_or_check(text: str, page: Path, check: bool, script: str) -> None:
+    """Write a page, or end the program where it is another."""
+    if not check:
+        page.write_text(text, encoding="utf-8")
+    elif page.read_text(encoding="utf-8") != text:
+        sys.exit(f"docs/{page.name} is not what the logs say; write it with: python benchmarks/{script}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="say whether the page is what the logs say")
     check = parser.parse_args().check
     try:
-        text = page(logs.read(HERE / "results"))
+        write_or_check(page(logs.read(HERE / "results")), PAGE, check, Path(__file__).name)
     except logs.LogError as error:
         sys.exit(str(error))
-    if not check:
-        PAGE.write_text(text, encoding="utf-8")
-    elif PAGE.read_text(encoding="utf-8") != text:
-        sys.exit("docs/results.md is not what the logs say; write it with: python benchmarks/make_results.py")
 
 
 if __name__ == "__main__":

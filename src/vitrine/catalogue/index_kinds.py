@@ -3,7 +3,7 @@
     kind       what it is                                                       bytes an item
     exact      all vectors, all compared                                        4 d
     hnsw       all vectors and a graph over them, M = 32                        4 d + 277
-    ivf        all vectors, in 2 sqrt(n) cells, 32 of them looked into          4 d + 8
+    ivf        all vectors, in 2 sqrt(n) cells, a few of them looked into       4 d + 8
     ivf-sq8    the same cells, a byte a number, d filled up to a multiple of 16 d + 8
 
 and 9 bytes each for the id and for whether it is still there. Ten million items of 187 numbers: ivf-sq8 takes 2.1 GB,
@@ -11,8 +11,9 @@ and up to 1.5 times that while it is built, so less than 4 GiB by this sum. HNSW
 M = 16: 3.5 GB, before its arrays grow); it is built several times as slowly, and nothing can be filtered inside of it.
 Product quantisation would be smaller still, which nothing asks for, and ranks worse.
 
-Among 100,000 embeddings of Fashion-MNIST (benchmarks/search.py) recall@10 is 0.997 by hnsw, 0.9995 by ivf. A byte a
-number tells near copies badly apart, 0.92, so the best are scored again by exact vectors: 0.9995. HNSW is fragile
+How many cells are looked into is settled when the index is built: as few as it takes to find what all cells hold for a
+sample of the items. A byte a number tells near copies badly apart, so the best are scored again by exact vectors:
+recall@10 of 0.92 becomes 0.9995 (benchmarks/search.py, 100,000 items). HNSW is fragile
 where many items are exact copies, for these link to each other only, and searches for other items are caught among
 them: where half of the items are copies, a hundred of each, recall is 0.83, and 0.999 by cells.
 """
@@ -35,7 +36,9 @@ LARGE: Kind = "ivf"  # above that, where the memory suffices
 
 faiss: Any = faiss_  # its own type stubs lack half of what is used here, and are wrong about the rest
 _LINKS, _BUILD_WIDTH, _SEARCH_WIDTH = 32, 120, 96  # HNSW's M, efConstruction, efSearch
-_CELLS, _PROBES, _TRAINING = 2, 32, 50  # cells per sqrt(items); cells looked into; vectors a cell is found by
+_CELLS, _TRAINING = 2, 50  # cells per sqrt(items); vectors a cell is found by
+_PROBES = (4, 8, 16, 32, 64, 128)  # cells looked into
+_ENOUGH, _ASKED, _NEAREST = 0.998, 200, 11  # recall that settles how many; items that are asked, and found for each
 _FEW = 1000  # vectors
 _MARGIN = 1.2  # room for a cell, as many times as what it is expected to hold
 
@@ -87,14 +90,16 @@ def empty(kind: Kind, dimensions: int, count: int) -> Any:
     return index
 
 
-def prepare(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[Block]], count: int) -> None:
+def prepare(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[Block]], count: int) -> Vectors:
     """Find the cells, if it has any, and make room for so many items: an array that has to grow takes twice its memory
-    for a moment, and leaves holes.
+    for a moment, and leaves holes. Returns a sample (s, d) of the vectors for `settle`, empty where there are no cells.
     """
+    asked: Vectors = np.empty((0, dimensions), np.float32)
     if kind.startswith("ivf"):
         vectors = widened(kind, _sample(blocks(), dimensions, count, index.nlist))
         index.train(vectors)
         shares = np.bincount(index.quantizer.assign(vectors, 1)[:, 0], minlength=index.nlist) / len(vectors)
+        asked = vectors[:: max(1, len(vectors) // _ASKED)].copy()
         del vectors
         for cell, size in enumerate((_MARGIN * count * shares).astype(int).tolist()):
             index.invlists.resize(cell, size)
@@ -106,6 +111,21 @@ def prepare(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterab
         codes = flat(index, kind).codes
         codes.resize(count * 4 * dimensions)
         codes.resize(0)
+    return asked
+
+
+def settle(index: Any, asked: Vectors) -> None:
+    """Have a full index look into as few of its cells as it takes to find, for the vectors (s, d) of some of its items,
+    nearly all of the ten nearest other ones. Equal scores count as found.
+    """
+    if not len(asked):
+        return
+    index.nprobe = index.nlist
+    least = searched(index, asked, _NEAREST, None)[0][:, -1:] - 1e-6
+    for probes in (*(probes for probes in _PROBES if probes < index.nlist), index.nlist):
+        index.nprobe = probes
+        if (searched(index, asked, _NEAREST, None)[0][:, 1:] >= least).mean() >= _ENOUGH:
+            return
 
 
 def _sample(blocks: Iterable[Block], dimensions: int, count: int, cells: int) -> Vectors:
@@ -128,10 +148,8 @@ def flat(index: Any, kind: Kind) -> Any:
 
 
 def effort(kind: Kind, wanted: int) -> Any:
-    """FAISS's parameters of a search for so many neighbours."""
-    if kind == "hnsw":
-        return faiss.SearchParametersHNSW(efSearch=max(_SEARCH_WIDTH, wanted))
-    return faiss.SearchParametersIVF(nprobe=_PROBES) if kind.startswith("ivf") else None
+    """FAISS's parameters of a search for so many neighbours, beside those of the index itself."""
+    return faiss.SearchParametersHNSW(efSearch=max(_SEARCH_WIDTH, wanted)) if kind == "hnsw" else None
 
 
 def searched(index: Any, queries: Vectors, wanted: int, params: Any) -> tuple[Vectors, Ids]:

@@ -6,7 +6,7 @@ compared as they are: so a base that is a view of a file stays one, and a small 
 positions, those of the base first; an array says which id lies at each. What is removed is only marked, and never comes
 back. The owner builds anew when `garbage` is large, and when the index is `outgrown`.
 
-File, format 1: the header (_HEADER) and its CRC-32, 4 bytes of zeros; the ids, int64; the tail, float32; a bit for
+File, format 2: the header (_HEADER) and its CRC-32, 4 bytes of zeros; the ids, int64; the tail, float32; a bit for
 every position that is live; the base as FAISS writes it. Little-endian. An index is for one thread at a time.
 """
 
@@ -25,7 +25,7 @@ from vitrine.catalogue import index_kinds
 from vitrine.catalogue.index_kinds import Block, Ids, Kind, Vectors, faiss
 from vitrine.errors import CatalogueError, InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 did not say how many cells to look into
 Mask = npt.NDArray[np.bool_]
 Exact = Callable[[Ids], Vectors]
 
@@ -67,7 +67,7 @@ class VectorIndex:
         """
         base = index_kinds.empty(kind, dimensions, count)
         index = cls(kind, dimensions, base)
-        index_kinds.prepare(base, kind, dimensions, blocks, count)
+        asked = index_kinds.prepare(base, kind, dimensions, blocks, count)
         ids = [index._ids]
         for block in blocks():
             named, vectors = index._checked(*block)
@@ -76,6 +76,7 @@ class VectorIndex:
         index._ids = np.concatenate(ids)
         index._live = np.ones(len(index._ids), np.bool_)
         index._arrange()
+        index_kinds.settle(base, asked)
         if (index._sorted[1:] == index._sorted[:-1]).any():
             raise InputError("An id came twice; an index takes each once.")
         return index
@@ -184,7 +185,7 @@ class VectorIndex:
         """See `load`. Raises ValueError, struct.error, RuntimeError, MemoryError."""
         magic, version, dimensions, name, base, tail, generation, end, *checksums = _HEADER.unpack_from(content)
         _demand(magic == _MAGIC, "it is not vitrine's")
-        _demand(version <= FORMAT_VERSION, f"format {version} is newer than this vitrine")
+        _demand(version == FORMAT_VERSION, f"it has format {version}, this vitrine writes {FORMAT_VERSION}")
         crc = zlib.crc32(content[: _HEADER.size])
         _demand(_CHECKSUM.unpack_from(content, _HEADER.size) == (crc,), "its header is damaged")
         _demand(len(content) == end, "it is truncated")
