@@ -15,7 +15,7 @@ How many cells are looked into is settled when the index is built: as few as it 
 sample of the items. A byte a number tells near copies badly apart, so the best are scored again by exact vectors:
 recall@10 of 0.92 becomes 0.9995 (benchmarks/search.py, 100,000 items). HNSW is fragile
 where many items are exact copies, for these link to each other only, and searches for other items are caught among
-them: where half of the items are copies, a hundred of each, recall is 0.83, and 0.999 by cells.
+them.
 """
 
 from collections.abc import Callable, Iterable
