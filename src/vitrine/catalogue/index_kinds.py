@@ -13,9 +13,8 @@ Product quantisation would be smaller still, which nothing asks for, and ranks w
 
 How many cells are looked into is settled when the index is built: as few as it takes to find what all cells hold for a
 sample of the items. A byte a number tells near copies badly apart, so the best are scored again by exact vectors:
-recall@10 of 0.92 becomes 0.9995 (benchmarks/search.py, 100,000 items). HNSW is fragile
-where many items are exact copies, for these link to each other only, and searches for other items are caught among
-them.
+recall@10 of 0.92 becomes 0.998 (docs/performance.md, 100,000 items). HNSW is fragile where many items are exact copies,
+for these link to each other only, and searches for other items are caught among them.
 """
 
 from collections.abc import Callable, Iterable
