@@ -88,6 +88,8 @@ def test_sync_says_what_it_did(cli: Cli, photos: Path) -> None:
     ("arguments", "says"),
     [
         (["nowhere"], "There is no folder nowhere"),
+        ([""], "The folder's name is empty; name a folder of pictures."),
+        (["", "--catalogue", "x"], "The folder's name is empty"),
         (["empty"], "holds no pictures"),
         (["unreadable"], "None of the 1 pictures in unreadable could be read"),
         (["shop", "--columns", "none.csv"], "none.csv cannot be read"),
@@ -106,6 +108,17 @@ def test_what_cannot_be_synced_makes_no_catalogue(cli: Cli, photos: Path, argume
     assert code == 2
     assert one_sentence(err)
     assert says in err
+    assert local.names() == []
+
+
+@pytest.mark.parametrize("command", [["index", "add"], ["index", "sync"], ["data", "show"]])
+def test_no_name_is_not_the_current_folder(
+    cli: Cli, photos: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    code, out, err = cli(*command, "")
+    assert (code, out, one_sentence(err)) == (2, "", True)
+    assert "name a folder of pictures" in err
     assert local.names() == []
 
 

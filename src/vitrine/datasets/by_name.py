@@ -1,5 +1,6 @@
 """A data set by the word that a user gives for it."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, 
         return Loaded(_sized(fashion_mnist.load(data_dir, progress), spec), [])
     if name == "drawn":
         return Loaded(_sized(drawn_garments.load(), spec), [])
-    if not Path(name).is_dir():
+    if not os.path.isdir(name):  # Path("") would be the current folder
         raise DataError(f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures.")
     folder = image_folder.load(Path(name), spec, progress)
     return Loaded(Splits(folder.dataset, folder.dataset[np.empty(0, np.intp)]), folder.unreadable)
