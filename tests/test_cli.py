@@ -243,6 +243,8 @@ def test_bad_pictures(cli: Cli, shop: Path, photo: Path, command: str, name: str
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["classify", ""], "A picture's name is empty"),
+        (["classify", "https://example.org/boot.jpg"], "https://example.org/boot.jpg is a web address"),
         (["classify", "empty-folder"], "holds no pictures"),
         (["classify", "x.jpg", "--model", "none"], "There is no model 'none'"),
         (["classify", "x.jpg", "--model", "text.onnx"], "is not an ONNX file"),

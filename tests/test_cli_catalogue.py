@@ -425,6 +425,9 @@ def test_more_like_these_and_less_like_that(cli: Cli, shop: Path, encoder: Encod
         (["--like", "1", "--like", "0"], "There is no file 0"),
         (["--like", "9" * 30], "There is no file 9999"),
     ],
+        (["--like", ""], "A picture's name is empty"),
+        ([""], "A picture's name is empty"),
+        (["http://example.org/boot.jpg"], "http://example.org/boot.jpg is a web address"),
 )
 def test_examples_that_cannot_be_used(cli: Cli, shop: Path, arguments: list[str], says: str | None) -> None:
     code, _, err = cli("search", *arguments, "--catalogue", "shop")

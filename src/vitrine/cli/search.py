@@ -1,13 +1,12 @@
 """vitrine search: what looks like a picture, like an item, or like several and unlike others."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrine.cli import output
+from vitrine.cli import look, output
 from vitrine.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,10 +106,7 @@ class _Examples:
         return _Example(item.source, item.vector, images.read(item.thumbnail), id)
 
     def picture(self, path: str) -> _Example:
-        from vitrine import images
-
-        given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if path == "-" else Path(path)
-        picture = images.read(given, "Standard input" if path == "-" else None)
+        picture = look.read(path)
         return _Example(path, self.encoder.embed([picture])[0], picture)
 
     def either(self, text: str) -> _Example:
