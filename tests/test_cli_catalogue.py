@@ -430,7 +430,9 @@ def test_more_like_these_and_less_like_that(cli: Cli, shop: Path, encoder: Encod
         (["http://example.org/boot.jpg"], "http://example.org/boot.jpg is a web address"),
 )
 def test_examples_that_cannot_be_used(cli: Cli, shop: Path, arguments: list[str], says: str | None) -> None:
+        (["--like", "9" * 19], "There is no file 9999"),
     code, _, err = cli("search", *arguments, "--catalogue", "shop")
+        (["--like", "0" * 10 + "1" * 5000], "0000"),
     assert code == (0 if says is None else 2)
     if says is not None:
         assert one_sentence(err)

@@ -111,7 +111,7 @@ class _Examples:
 
     def either(self, text: str) -> _Example:
         """An item by its id, or a picture; one whose name is a number is named ./12."""
-        number = text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63
+        number = text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) < 2**63
         return self.item(int(text)) if number else self.picture(text)
 
 
