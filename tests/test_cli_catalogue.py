@@ -381,6 +381,10 @@ def test_pages_follow_each_other(cli: Cli, shop: Path) -> None:
     assert len(whole) == 20
     pages = [ids(cli, picture, "-k", 6, "--offset", first) for first in range(0, 30, 6)]
     assert [id for page in pages for id in page] == whole
+    beyond = cli("search", picture, "--offset", 50, "--catalogue", "shop")[1]
+    assert beyond == "Nothing in shop comes after the best 20; take a smaller --offset.\n"
+    beyond = cli("search", picture, "--offset", 5, "--where", "price < 5", "--catalogue", "shop")[1]
+    assert beyond == "Nothing in shop comes after the best 5; take a smaller --offset.\n"
     others = ids(cli, "--id", 1, "-k", 20)
     assert sorted([1, *others]) == sorted(whole)
     pages = [ids(cli, "--id", 1, "-k", 6, "--offset", first) for first in range(0, 30, 6)]

@@ -104,7 +104,7 @@ def check_picture(out: Path | None, inputs: Sequence[str]) -> None:
     """Raises InputError where a picture would be drawn into a file of another kind, or over one of the inputs."""
     if out is None:
         return
-    if out.suffix.lower() != ".png":
+    if not out.name.lower().endswith(".png"):
         raise InputError(f"{out} does not end in .png; pictures are drawn as PNG files.")
     if any(
         source and source != "-" and Path(source).exists() and out.exists() and out.samefile(source)

@@ -77,7 +77,7 @@ def search(
             answer = {"source": single, "model": encoder.card.name, **sources}
             output.print_json({**answer, "matches": [match._asdict() for match in matches]})
         else:
-            _print_matches(matches, catalogue)
+            _print_matches(matches, catalogue, min(offset, len(opened)))
         if out is not None:
             _draw_matches(opened, chosen, matches, out)
 
@@ -144,8 +144,11 @@ def _search(catalogue: "LocalCatalogue", chosen: list[_Example], avoided: list[_
     return [match for match in found if match.id not in left_out][page.offset : wanted]
 
 
-def _print_matches(matches: list["Match"], catalogue: str) -> None:
-    if not matches:
+def _print_matches(matches: list["Match"], catalogue: str, passed: int) -> None:
+    """passed: how many of the best were left out before, at most."""
+    if not matches and passed:
+        print(f"Nothing in {catalogue} comes after the best {passed:,}; take a smaller --offset.")
+    elif not matches:
         print(f"Nothing in {catalogue} is that much alike.")
     for match in matches:
         print(f"{match.score:7.4f}  {match.id:>8}  {match.label or '-':14s}  {match.source}")
