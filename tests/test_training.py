@@ -675,9 +675,10 @@ print("whole")
 
 
 @pytest.mark.parametrize("size", [7, 8])
-def test_our_strided_convolution_is_torchs(size: int) -> None:
-    x = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
-    ours = Conv2d(3, 5, 1, stride=2)
+@pytest.mark.parametrize(("padding", "groups"), [(0, 1), (1, 1), (0, 2)])
+def test_our_strided_convolution_is_torchs(size: int, padding: int, groups: int) -> None:
+    x = torch.randn(4, 4, size, size, generator=torch.Generator().manual_seed(0))
+    ours = Conv2d(4, 6, 1, stride=2, padding=padding, groups=groups)
     trained, asked = ours(x), ours.eval()(x)
     assert torch.allclose(trained, asked, atol=1e-6)
     trained.square().sum().backward()
