@@ -61,7 +61,10 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
     )
     assert (recipe.training.epochs, recipe.optimiser.learning_rate, recipe.model.widths) == (3, 1.0, (8, 8))
     assert recipe.data.name == "drawn"
-    assert recipes.load("compact", {"validation": ".25"}).data.validation == 0.25
+    for written, value in ((".25", 0.25), ("+.5", 0.5), (".5e-1", 0.05), ("00.5", 0.5)):
+        assert recipes.load("compact", {"validation": written}).data.validation == value
+    assert recipes.load("compact", {"weight-decay": "5."}).optimiser.weight_decay == 5
+    assert recipes.load("compact", {"data.name": "007"}).data.name == "007"
 
 
 @pytest.mark.parametrize(

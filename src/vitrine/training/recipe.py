@@ -333,8 +333,9 @@ def _parse(written: str) -> Any:
     try:
         return tomllib.loads(f"value = {written}")["value"]
     except tomllib.TOMLDecodeError:
-        # TOML wants a digit before the point
-        return float(f"0{written}") if re.fullmatch(r"\.\d+", written) else written
+        # TOML wants digits on both sides of the point
+        number = re.fullmatch(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", written)
+        return float(written) if number else written
 
 
 def _build(name: str, values: dict[str, Any]) -> Recipe:
