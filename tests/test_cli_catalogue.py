@@ -353,7 +353,7 @@ def test_watching_for_real(shop: Path) -> None:
 
 def test_search_with_a_filter(cli: Cli, shop: Path) -> None:
     matches = answer(cli, "search", "--id", 1, "--where", "price < 5", "--catalogue", "shop")["matches"]
-    assert len(matches) in (4, 5)
+    assert len(matches) == 5  # item 1 costs 9
     assert all(match["columns"]["price"] < 5 for match in matches)
     dresses = "label = 'Dress' and added > 2020-01-01"
     matches = answer(cli, "search", shop / "Dress" / "0003.png", "--where", dresses, "--catalogue", "shop")["matches"]
@@ -425,18 +425,18 @@ def test_more_like_these_and_less_like_that(cli: Cli, shop: Path, encoder: Encod
         (["--unlike", "7"], "Name one picture"),
         (["--like", "999"], "has no item 999"),
         (["--like", "none.jpg"], "There is no file none.jpg"),
-        (["--id", "1", "--unlike", "1"], None),
-        (["--like", "1", "--like", "0"], "There is no file 0"),
-        (["--like", "9" * 30], "There is no file 9999"),
-    ],
         (["--like", ""], "A picture's name is empty"),
         ([""], "A picture's name is empty"),
         (["http://example.org/boot.jpg"], "http://example.org/boot.jpg is a web address"),
+        (["--id", "1", "--unlike", "1"], None),
+        (["--like", "1", "--like", "0"], "There is no file 0"),
+        (["--like", "9" * 19], "There is no file 9999"),
+        (["--like", "9" * 30], "There is no file 9999"),
+        (["--like", "0" * 10 + "1" * 5000], "0000"),
+    ],
 )
 def test_examples_that_cannot_be_used(cli: Cli, shop: Path, arguments: list[str], says: str | None) -> None:
-        (["--like", "9" * 19], "There is no file 9999"),
     code, _, err = cli("search", *arguments, "--catalogue", "shop")
-        (["--like", "0" * 10 + "1" * 5000], "0000"),
     assert code == (0 if says is None else 2)
     if says is not None:
         assert one_sentence(err)
