@@ -72,6 +72,7 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
     [
         ("[optimizer]\nname = 'sgd'", "unknown table .* did you mean 'optimiser'"),
         ("epochs = 3", "unknown table"),
+        ("[training]\nepochs = " + "1" * 5000, "is not valid TOML"),
         ("[training]\nepoch = 3", "did you mean 'training.epochs'"),
         ("[training]\nepochs = 3.5", "must be a whole number"),
         ("[training]\nepochs = true", "must be a whole number"),
