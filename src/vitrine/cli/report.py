@@ -1,12 +1,11 @@
 """vitrine report: a page on a training, or on several side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from vitrine.cli import output
-from vitrine.cli.look import Language
 
 
 def report(
@@ -18,7 +17,7 @@ def report(
         Path | None,
         typer.Option("--out", help="The report's folder.", show_default="RUN/report; report for several runs"),
     ] = None,
-    lang: Language = "en",
+    lang: Annotated[Literal["en", "uk", "ru"], typer.Option("--lang", help="Language of the page.")] = "en",
     data: Annotated[
         str | None,
         typer.Option(
