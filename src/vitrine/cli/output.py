@@ -24,7 +24,7 @@ from rich.progress import (
 from vitrine.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from vitrine import datasets
+    from vitrine import progress
     from vitrine.datasets.image_folder import Unreadable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, one object a line.")]
@@ -71,7 +71,7 @@ def bars() -> Progress:
 
 
 @contextmanager
-def stage(description: str) -> Iterator["datasets.Progress"]:
+def stage(description: str) -> Iterator["progress.Progress"]:
     """One piece of long work: a bar on a terminal, a line where there is none."""
     if not sys.stderr.isatty():
         say(f"{description} ...")

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from vitrine import images
-from vitrine.datasets import Progress, Splits, drawn_garments, fashion_mnist, image_folder, silent
+from vitrine.datasets import Splits, drawn_garments, fashion_mnist, image_folder
 from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
 from vitrine.errors import DataError
+from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 NAMES = ("fashion-mnist", "drawn")
