@@ -11,9 +11,9 @@ import pytest
 from pictures import Cli, one_sentence, random_items
 from vitrine.catalogue import backup, local
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.datasets import Progress
 from vitrine.encoder import Encoder
 from vitrine.errors import StorageError
+from vitrine.progress import Progress
 
 FILE = Path("shop.vitrine")
 

@@ -32,6 +32,7 @@ def test_it_can_be_searched_as_it_is(old: str) -> None:
     with LocalCatalogue.open(old) as opened:
         ids, vectors, sources = opened.vectors()
         assert ids.tolist() == HELD[old][0]
+        assert sources[2] == f"drawn/test/0000{4 if 'killed' in old else 2}"
         for id, vector, source in zip(ids, vectors, sources, strict=True):
             match = opened.search(vector[None], 1)[0][0]
             assert (match.id, match.source, match.columns) == (id, source, None)

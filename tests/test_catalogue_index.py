@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from vitrine.catalogue import Item, index_kinds, local
 from vitrine.catalogue.index_kinds import KINDS, Kind
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.vector_index import VectorIndex
+from vitrine.cli.fill import Index
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
 from vitrine.errors import InputError
@@ -283,6 +284,7 @@ def test_the_command_chooses_an_index(cli: Cli, drawn: Splits, tmp_path: Path) -
         assert len(cli("search", "--id", 1, "--catalogue", "shop")[1].splitlines()) == 9
     assert cli("index", "add", tmp_path / "shop")[0] == 0  # says nothing of it: it stays
     assert VectorIndex.load(file()).kind == "ivf-sq8"
+    assert get_args(get_args(get_args(Index)[0])[0]) == ("auto", *KINDS)
     code, _, err = cli("index", "add", tmp_path / "shop", "--index", "pq")
     assert code == 2
     assert "'pq' is not one of" in err

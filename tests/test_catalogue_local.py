@@ -1,5 +1,4 @@
 import os
-import shutil
 import sqlite3
 import struct
 import unicodedata
@@ -426,14 +425,3 @@ def test_an_index_that_is_damaged_unseen_is_made_anew(
     monkeypatch.setattr(vector_index, "_checksums", lambda *_: head[-2:])
     with LocalCatalogue.open("shop") as opened:
         assert len(opened.search(there[2].vector[None], 40)[0]) == 40
-
-
-def test_a_version_1_catalogue_opens_for_ever(encoder: Encoder) -> None:
-    """A file kept in the tests, made by the first version; it holds five drawn garments."""
-    shutil.copytree(Path(__file__).parent / "files" / "catalogue-1", local.folder("old"))
-    with LocalCatalogue.open("old") as opened:
-        assert opened.info().items == 5
-        ids, vectors, sources = opened.vectors()
-        assert sources == [f"drawn/test/0000{i}" for i in range(5)]
-        for id, vector in zip(ids, vectors, strict=True):
-            assert opened.search(vector[None], 1)[0][0].id == id

@@ -243,6 +243,8 @@ def test_bad_pictures(cli: Cli, shop: Path, photo: Path, command: str, name: str
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["classify", ""], "A picture's name is empty"),
+        (["classify", "https://example.org/boot.jpg"], "https://example.org/boot.jpg is a web address"),
         (["classify", "empty-folder"], "holds no pictures"),
         (["classify", "x.jpg", "--model", "none"], "There is no model 'none'"),
         (["classify", "x.jpg", "--model", "text.onnx"], "is not an ONNX file"),
@@ -264,6 +266,7 @@ def test_bad_pictures(cli: Cli, shop: Path, photo: Path, command: str, name: str
         (["train", "odd.toml"], "did you mean 'optimiser.learning_rate'?"),
         (["train", "compact", "--epoch", "3"], "did you mean 'epochs'?"),
         (["train", "compact", "--epochs", "many"], "must be a whole number"),
+        (["train", "compact", "--epochs", "1" * 5000], "must be a whole number"),
         (["train", "compact", "--epochs", "0"], "allowed is 1 to"),
         (["train", "compact", "--epochs"], "needs a value"),
         (["train", "compact", "epochs=3"], "is not expected here"),

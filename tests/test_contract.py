@@ -1,6 +1,5 @@
 """The program is held to docs/contract.md."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -77,9 +76,8 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert keys("index", "backup", "shop", "backup") == promised("`index export`, `index backup`")
     assert keys("index", "restore", "backup", "--catalogue", "restored") == promised("`index restore`")
     assert keys("index", "rebuild", "restored", "--model", "compact") == promised("`index rebuild`")
-    if importlib.util.find_spec("pyarrow"):
-        assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`, `index backup`")
-        assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")
+    assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`, `index backup`")
+    assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")
     assert keys("index", "remove", "shop", 1) == promised("`index remove`")
     assert keys("data", "show", "drawn") == promised("`data show`")
     assert keys("data", "verify") == promised("`data verify` (one line a file)")

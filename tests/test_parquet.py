@@ -236,6 +236,7 @@ def test_the_commands(cli: Cli, shop: Path) -> None:
     code, out, _ = cli("index", "import", "small.parquet", "--catalogue", "again")
     assert (code, out) == (0, "again: 5 items from small.parquet.\n")
     assert cli("index", "export", "shop", "x.parquet")[1].startswith("shop: 5 items in x.parquet (0.")
+    assert cli("index", "export", "shop", ".parquet")[0] == 0  # a hidden file
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

@@ -61,7 +61,10 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
     )
     assert (recipe.training.epochs, recipe.optimiser.learning_rate, recipe.model.widths) == (3, 1.0, (8, 8))
     assert recipe.data.name == "drawn"
-    assert recipes.load("compact", {"validation": ".25"}).data.validation == 0.25
+    for written, value in ((".25", 0.25), ("+.5", 0.5), (".5e-1", 0.05), ("00.5", 0.5)):
+        assert recipes.load("compact", {"validation": written}).data.validation == value
+    assert recipes.load("compact", {"weight-decay": "5."}).optimiser.weight_decay == 5
+    assert recipes.load("compact", {"data.name": "007"}).data.name == "007"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,7 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
     [
         ("[optimizer]\nname = 'sgd'", "unknown table .* did you mean 'optimiser'"),
         ("epochs = 3", "unknown table"),
+        ("[training]\nepochs = " + "1" * 5000, "is not valid TOML"),
         ("[training]\nepoch = 3", "did you mean 'training.epochs'"),
         ("[training]\nepochs = 3.5", "must be a whole number"),
         ("[training]\nepochs = true", "must be a whole number"),
@@ -675,9 +679,10 @@ print("whole")
 
 
 @pytest.mark.parametrize("size", [7, 8])
-def test_our_strided_convolution_is_torchs(size: int) -> None:
-    x = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
-    ours = Conv2d(3, 5, 1, stride=2)
+@pytest.mark.parametrize(("padding", "groups"), [(0, 1), (1, 1), (0, 2)])
+def test_our_strided_convolution_is_torchs(size: int, padding: int, groups: int) -> None:
+    x = torch.randn(4, 4, size, size, generator=torch.Generator().manual_seed(0))
+    ours = Conv2d(4, 6, 1, stride=2, padding=padding, groups=groups)
     trained, asked = ours(x), ours.eval()(x)
     assert torch.allclose(trained, asked, atol=1e-6)
     trained.square().sum().backward()

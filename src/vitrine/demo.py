@@ -11,12 +11,13 @@ import numpy as np
 from vitrine import evaluation, images, plots
 from vitrine.catalogue import Match, Vectors, local
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.datasets import Dataset, Progress, Splits, drawn_garments, fashion_mnist
+from vitrine.datasets import Dataset, Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.errors import DownloadError
 from vitrine.evaluation import FirstLook
 from vitrine.indexing import data_set
 from vitrine.plots import Tile
+from vitrine.progress import Progress
 
 NEIGHBOURS = 9
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from vitrine import images, metrics, modelfile, similarity, storage
-from vitrine.datasets import Progress, silent
 from vitrine.errors import InputError, ModelFileError
 from vitrine.images import Picture
 from vitrine.modelfile import ModelCard
+from vitrine.progress import Progress, silent
 from vitrine.similarity import Measure, Similarity
 
 BATCH = 250

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from vitrine import images, metrics
-from vitrine.datasets import UNLABELLED, Dataset, Progress, Splits, silent
+from vitrine.datasets import UNLABELLED, Dataset, Splits
 from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import DataError, InputError
 from vitrine.modelfile import ModelCard
+from vitrine.progress import Progress, silent
 
 Vectors = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import openTSNE
 from openTSNE import affinity, initialization
 
-from vitrine.datasets import Progress, silent
 from vitrine.errors import InputError
+from vitrine.progress import Progress, silent
 
 Vectors = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]

@@ -14,8 +14,8 @@ from vitrine import modelfile, storage
 from vitrine.catalogue import Lost, damage, local
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.store import APPLICATION_ID, FORMAT_VERSION, Store, Unsound
-from vitrine.datasets import Progress, silent
 from vitrine.errors import CatalogueError, DataError, InputError, ModelFileError, StorageError
+from vitrine.progress import Progress, silent
 
 _PAGES = 1_000  # copied at once, 4 MB: progress and Ctrl-C come in between
 _PIECE = 16 * 2**20  # SQLite keeps no more than a gigabyte in one cell

@@ -30,7 +30,7 @@ from vitrine.catalogue.store import (
     write_last,
     write_meta,
 )
-from vitrine.datasets import Progress, silent
+from vitrine.progress import Progress, silent
 
 _COLUMNS = (
     "items.id, source, label, content, added, items.columns, checksum, vector_checksum, vector, stamp,"

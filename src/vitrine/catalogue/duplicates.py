@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine.catalogue import Catalogue, Vectors
-from vitrine.datasets import Progress, silent
 from vitrine.errors import InputError
+from vitrine.progress import Progress, silent
 
 Places = npt.NDArray[np.int64]
 

@@ -407,7 +407,7 @@ def _number(text: str) -> int | float | None:
     if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
         return None
     whole = text.lstrip("+-").isdigit() and abs(number) < 2**63  # SQLite's integers end there
-    return int(text) if whole else number
+    return int(text) if whole and len(text) <= 20 else number  # a zero may stand before it 5,000 times
 
 
 def _written(column: str) -> str:

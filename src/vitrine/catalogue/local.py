@@ -30,9 +30,9 @@ from vitrine.catalogue.index_kinds import Block, Ids, Kind
 from vitrine.catalogue.moving import Collected
 from vitrine.catalogue.store import AUTO, Meta, Store, Unsound, writer_lock
 from vitrine.catalogue.vector_index import VectorIndex
-from vitrine.datasets import Progress, silent
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, ModelFileError, StorageError, VitrineError
+from vitrine.progress import Progress, silent
 
 _NAMED = 10  # of the lost items, in a sentence
 _BEHIND = 2000  # items that may come or go before the index is written again: to catch up on them takes some 20 ms

@@ -24,9 +24,9 @@ from vitrine.catalogue import Columns, Vectors, copies, local
 from vitrine.catalogue.damage import Whole
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.store import LARGEST_ID, Meta, Row, Store
-from vitrine.datasets import Progress, silent
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, DataError
+from vitrine.progress import Progress, silent
 
 FORMAT_VERSION = 1
 

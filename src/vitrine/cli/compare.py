@@ -1,6 +1,5 @@
 """vitrine compare: do two pictures show the same kind of garment?"""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,17 +69,10 @@ def compare(
 
 def _read(a: str, b: str) -> "list[Pixels]":
     """Both pictures. Raises ImageError; where neither can be read, the first one's sentence is said before."""
-    from vitrine import images
-
     read, failed = [], []
     for source in (a, b):
         try:
-            if not source:
-                raise ImageError("A picture's name is empty; name a picture.")
-            if "://" in source:
-                raise look.web_address(source)
-            given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
-            read.append(images.read(given, "Standard input" if source == "-" else None))
+            read.append(look.read(source))
         except ImageError as error:
             failed.append(str(error))
     look.give_up(failed)

@@ -12,9 +12,10 @@ from vitrine.errors import InputError, ModelFileError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vitrine.datasets import Progress, Splits
+    from vitrine.datasets import Splits
     from vitrine.encoder import Encoder
     from vitrine.evaluation import Evaluation, Subject
+    from vitrine.progress import Progress
     from vitrine.spec import ImageSpec
 
 Protocol = Literal["query-gallery", "leave-one-out", "find-original", "pairs", "unseen-classes"]

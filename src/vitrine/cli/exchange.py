@@ -26,7 +26,7 @@ def export(
 
     Example: vitrine index export shop shop.parquet
     """
-    if file.suffix.lower() != ".parquet":
+    if not file.name.lower().endswith(".parquet"):
         raise InputError(f"{file} does not end in .parquet; name the file so that other programs know it.")
     output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
     from vitrine.catalogue import parquet

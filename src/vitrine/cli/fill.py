@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import CatalogueError, DataError
+from vitrine.errors import CatalogueError, DataError, InputError
 
 if TYPE_CHECKING:
     from vitrine.catalogue import Lost
@@ -27,6 +27,12 @@ Index = Annotated[
     Literal["auto", "exact", "hnsw", "ivf", "ivf-sq8"] | None,
     typer.Option("--index", help="How it is searched from now on; auto: by its size.", show_default="as it is"),
 ]
+
+
+def check_folder(name: str) -> None:
+    """Raises InputError for no name at all, which to Path is the current folder."""
+    if not name:
+        raise InputError("The folder's name is empty; name a folder of pictures.")
 
 
 def name_of(what: str) -> str:

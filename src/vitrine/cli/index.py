@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitrine.cli import backup, duplicates, exchange, output, rebuild, sync
-from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
+from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, check_folder, filling, name_of, tell
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def add(
     """
     from vitrine.datasets import by_name, image_folder
 
+    check_folder(what)
     name = catalogue or name_of(what)
     if catalogue is None and name in by_name.NAMES and what not in by_name.NAMES:
         raise InputError(f"The folder is called like the data set {name}; name its catalogue with --catalogue.")

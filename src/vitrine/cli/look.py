@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import ImageError, InputError, VitrineError
+from vitrine.errors import ImageError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine.encoder import Encoder, Prediction
@@ -72,30 +72,36 @@ def classify(
 
 def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineError"]]:
     """Each picture with what to call it, or why there is none; folders are walked, - is standard input."""
-    from vitrine import images
     from vitrine.datasets import image_folder
 
     for path in paths:
-        if path == "-":
-            yield "-", sys.stdin.buffer.read(images.MAX_BYTES + 1)
-        elif not path:
-            yield path, InputError("A picture's name is empty; name a picture or a folder of pictures.")
-        elif "://" in path:
-            yield path, web_address(path)
-        elif os.path.isdir(path):
-            try:
+        try:
+            if path == "-" or not os.path.isdir(path):
+                yield path, given(path)
+            else:
                 files, refused = image_folder.scan(Path(path))
-            except VitrineError as error:
-                yield path, error
-                continue
-            yield from ((str(file), file) for file in files)
-            yield from ((str(entry.path), ImageError(entry.reason)) for entry in refused)
-        else:
-            yield path, Path(path)
+                yield from ((str(file), file) for file in files)
+                yield from ((str(entry.path), ImageError(entry.reason)) for entry in refused)
+        except VitrineError as error:
+            yield path, error
 
 
-def web_address(source: str) -> ImageError:
-    return ImageError(f"{source} is a web address; vitrine reads files only: save the picture and name that file.")
+def given(source: str) -> "Path | bytes":
+    """The picture of that name, to be read; for - what standard input holds. Raises ImageError for what names none."""
+    from vitrine import images
+
+    if not source:
+        raise ImageError("A picture's name is empty; name a picture.")
+    if "://" in source:
+        raise ImageError(f"{source} is a web address; vitrine reads files only: save the picture and name that file.")
+    return sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
+
+
+def read(source: str) -> "Pixels":
+    """The picture of that name, or that standard input holds. Raises ImageError."""
+    from vitrine import images
+
+    return images.read(given(source), "Standard input" if source == "-" else None)
 
 
 def _print_prediction(source: str, prediction: "Prediction", names: tuple[str, ...]) -> None:

@@ -24,7 +24,7 @@ from rich.progress import (
 from vitrine.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from vitrine import datasets
+    from vitrine import progress
     from vitrine.datasets.image_folder import Unreadable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, one object a line.")]
@@ -71,7 +71,7 @@ def bars() -> Progress:
 
 
 @contextmanager
-def stage(description: str) -> Iterator["datasets.Progress"]:
+def stage(description: str) -> Iterator["progress.Progress"]:
     """One piece of long work: a bar on a terminal, a line where there is none."""
     if not sys.stderr.isatty():
         say(f"{description} ...")
@@ -104,7 +104,7 @@ def check_picture(out: Path | None, inputs: Sequence[str]) -> None:
     """Raises InputError where a picture would be drawn into a file of another kind, or over one of the inputs."""
     if out is None:
         return
-    if out.suffix.lower() != ".png":
+    if not out.name.lower().endswith(".png"):
         raise InputError(f"{out} does not end in .png; pictures are drawn as PNG files.")
     if any(
         source and source != "-" and Path(source).exists() and out.exists() and out.samefile(source)

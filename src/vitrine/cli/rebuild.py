@@ -15,7 +15,7 @@ def rebuild(
     """Embed all items of a catalogue anew, by another model. Until that is done it is searched by the old one, and
     nobody can add or remove; then all of it changes at once. Run it again after a stop: it goes on.
 
-    Example: vitrine index rebuild shop --model runs/triplet/model.onnx
+    Example: vitrine index rebuild shop --model compact
     """
     from vitrine.catalogue.local import LocalCatalogue
     from vitrine.encoder import Encoder

@@ -1,13 +1,12 @@
 """vitrine search: what looks like a picture, like an item, or like several and unlike others."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrine.cli import output
+from vitrine.cli import look, output
 from vitrine.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def search(
             answer = {"source": single, "model": encoder.card.name, **sources}
             output.print_json({**answer, "matches": [match._asdict() for match in matches]})
         else:
-            _print_matches(matches, catalogue)
+            _print_matches(matches, catalogue, min(offset, len(opened)))
         if out is not None:
             _draw_matches(opened, chosen, matches, out)
 
@@ -107,15 +106,12 @@ class _Examples:
         return _Example(item.source, item.vector, images.read(item.thumbnail), id)
 
     def picture(self, path: str) -> _Example:
-        from vitrine import images
-
-        given = sys.stdin.buffer.read(images.MAX_BYTES + 1) if path == "-" else Path(path)
-        picture = images.read(given, "Standard input" if path == "-" else None)
+        picture = look.read(path)
         return _Example(path, self.encoder.embed([picture])[0], picture)
 
     def either(self, text: str) -> _Example:
         """An item by its id, or a picture; one whose name is a number is named ./12."""
-        number = text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63
+        number = text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) < 2**63
         return self.item(int(text)) if number else self.picture(text)
 
 
@@ -148,8 +144,11 @@ def _search(catalogue: "LocalCatalogue", chosen: list[_Example], avoided: list[_
     return [match for match in found if match.id not in left_out][page.offset : wanted]
 
 
-def _print_matches(matches: list["Match"], catalogue: str) -> None:
-    if not matches:
+def _print_matches(matches: list["Match"], catalogue: str, passed: int) -> None:
+    """passed: how many of the best were left out before, at most."""
+    if not matches and passed:
+        print(f"Nothing in {catalogue} comes after the best {passed:,}; take a smaller --offset.")
+    elif not matches:
         print(f"Nothing in {catalogue} is that much alike.")
     for match in matches:
         print(f"{match.score:7.4f}  {match.id:>8}  {match.label or '-':14s}  {match.source}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitrine.cli import output
-from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, filling, name_of, tell
+from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, check_folder, filling, name_of, tell
 from vitrine.errors import CatalogueError, VitrineError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _DAY = 86_400.0  # seconds
 
 
 def sync(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    folder: Annotated[str, typer.Argument(help="A folder of pictures.")],
     catalogue: Target = None,
     model: NewModel = None,
     index: Index = None,
@@ -49,15 +49,16 @@ def sync(
     from vitrine.datasets import image_folder
     from vitrine.indexing.folder import FolderSync, How
 
-    name = catalogue or name_of(str(folder))
-    image_folder.find(str(folder))  # what is no folder makes no catalogue
+    check_folder(folder)
+    name = catalogue or name_of(folder)
+    image_folder.find(folder)  # what is no folder makes no catalogue
     with filling(name, Wish(model, index, mend=True, keep_empty=watch)) as filled:
-        looking = FolderSync(filled.encoder, folder, How(allow_empty=allow_empty, columns=columns, reread=reread))
+        looking = FolderSync(filled.encoder, Path(folder), How(allow_empty=allow_empty, columns=columns, reread=reread))
         with output.stage(f"Bring {name} up to date") as progress:
             report = looking.run(filled.catalogue, progress)
         outcome = Outcome.of(filled, report)
     try:
-        tell(str(folder), outcome, as_json)
+        tell(folder, outcome, as_json)
     except VitrineError as error:
         if not watch:
             raise

@@ -7,7 +7,6 @@ drawn_garments.py   garments drawn by vitrine itself, for when there is no data,
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -96,13 +95,3 @@ class Splits:
             labels=np.concatenate([self.train.labels, self.test.labels]),
             sources=self.train.sources + self.test.sources,
         )
-
-
-class Progress(Protocol):
-    """How a library call tells of its progress; the command line draws a bar of it."""
-
-    def __call__(self, done: int, total: int, /) -> None: ...
-
-
-def silent(done: int, total: int, /) -> None:
-    """The progress of a call that nobody watches."""

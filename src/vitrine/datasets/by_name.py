@@ -1,14 +1,16 @@
 """A data set by the word that a user gives for it."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from vitrine import images
-from vitrine.datasets import Progress, Splits, drawn_garments, fashion_mnist, image_folder, silent
+from vitrine.datasets import Splits, drawn_garments, fashion_mnist, image_folder
 from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
 from vitrine.errors import DataError
+from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 NAMES = ("fashion-mnist", "drawn")
@@ -32,7 +34,7 @@ def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, 
         return Loaded(_sized(fashion_mnist.load(data_dir, progress), spec), [])
     if name == "drawn":
         return Loaded(_sized(drawn_garments.load(), spec), [])
-    if not Path(name).is_dir():
+    if not os.path.isdir(name):  # Path("") would be the current folder
         raise DataError(f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures.")
     folder = image_folder.load(Path(name), spec, progress)
     return Loaded(Splits(folder.dataset, folder.dataset[np.empty(0, np.intp)]), folder.unreadable)

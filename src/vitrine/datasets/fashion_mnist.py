@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import storage
-from vitrine.datasets import ClassNames, Dataset, Progress, Splits, silent
+from vitrine.datasets import ClassNames, Dataset, Splits
 from vitrine.errors import DataError, DownloadError
+from vitrine.progress import Progress, silent
 
 ADDRESSES = (  # the official ones, tried in this order
     "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from vitrine import images, storage
-from vitrine.datasets import UNLABELLED, Dataset, Progress, silent
+from vitrine.datasets import UNLABELLED, Dataset
 from vitrine.errors import DataError, ImageError
+from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 PLAIN_GREY = ImageSpec(28, 28, 1, "dark", (0.0,), (1.0,))

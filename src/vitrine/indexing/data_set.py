@@ -8,9 +8,10 @@ import numpy as np
 
 from vitrine import images
 from vitrine.catalogue import Catalogue, Item
-from vitrine.datasets import UNLABELLED, Dataset, Progress, silent
+from vitrine.datasets import UNLABELLED, Dataset
 from vitrine.encoder import Encoder
 from vitrine.indexing import Report
+from vitrine.progress import Progress, silent
 
 BATCH = 500
 

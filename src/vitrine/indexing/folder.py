@@ -24,12 +24,12 @@ import numpy.typing as npt
 
 from vitrine import images
 from vitrine.catalogue import Catalogue, Columns, Item, Known, Vectors
-from vitrine.datasets import Progress, silent
 from vitrine.datasets.image_folder import Unreadable, find
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, ImageError
 from vitrine.indexing import Report, Unmatched, items_csv
 from vitrine.indexing.items_csv import Table
+from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 BATCH = 500

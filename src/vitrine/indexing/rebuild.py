@@ -19,9 +19,9 @@ import numpy.typing as npt
 from vitrine import images
 from vitrine.catalogue import Known
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.datasets import Progress, silent
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, ImageError
+from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 BATCH = 500

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from vitrine import projection, storage
-from vitrine.datasets import Progress
 from vitrine.datasets.image_folder import Unreadable
 from vitrine.errors import InputError
 from vitrine.messages import Words
+from vitrine.progress import Progress
 from vitrine.projection import Map
 from vitrine.report import comparison, measured, page, runs, sections
 from vitrine.report.comparison import Row

@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import evaluation, metrics, similarity
-from vitrine.datasets import Dataset, Progress, silent
+from vitrine.datasets import Dataset
 from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import DataError, InputError
 from vitrine.evaluation import Evaluation, Retrieval
 from vitrine.messages import Words
 from vitrine.metrics import CalibrationBins, PerClass
+from vitrine.progress import Progress, silent
 from vitrine.report.runs import Images
 
 PAIR_SEED = 0

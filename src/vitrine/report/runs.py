@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.datasets import Progress, Splits, by_name, silent
+from vitrine.datasets import Splits, by_name
 from vitrine.datasets.holdout import Rule, hold_out
 from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, ModelFileError, StorageError
 from vitrine.messages import Words
 from vitrine.plots import Curves
+from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 MODEL, HISTORY, FACTS, CHECKPOINT = "model.onnx", "history.jsonl", "run.json", "checkpoint.json"

@@ -270,7 +270,7 @@ def load(name_or_path: str, overrides: dict[str, str] | None = None) -> Recipe:
     name, text = _text(name_or_path)
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one, and so is a number of thousands of digits
         raise RecipeError(f"The recipe {name_or_path} is not valid TOML: {error}.") from error
     values: dict[str, Any] = {}
     for table, entries in tables.items():
@@ -332,9 +332,10 @@ def _full_key(key: str, where: str) -> str:
 def _parse(written: str) -> Any:
     try:
         return tomllib.loads(f"value = {written}")["value"]
-    except tomllib.TOMLDecodeError:
-        # TOML wants a digit before the point
-        return float(f"0{written}") if re.fullmatch(r"\.\d+", written) else written
+    except ValueError:
+        # TOML wants digits on both sides of the point
+        number = re.fullmatch(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", written)
+        return float(written) if number else written
 
 
 def _build(name: str, values: dict[str, Any]) -> Recipe:
