@@ -226,6 +226,24 @@ def test_it_is_searched_and_not_written_meanwhile(
             reader.add(random_items(1, encoder.card.embedding))
 
 
+def test_who_reads_the_model_while_it_changes_gets_the_new_one(
+    shop: Path, compact: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Encoder.load
+
+    def late(path: Path) -> Encoder:
+        found = load(path)
+        with LocalCatalogue.open("shop") as other:
+            rebuild.rebuild(other, compact)
+        return found
+
+    with LocalCatalogue.open("shop") as reader:
+        monkeypatch.setattr(Encoder, "load", late)
+        found = reader.encoder()
+        assert found.card.identity == compact.card.identity
+        assert len(reader.search(found.embed([next(shop.rglob("*.png"))]), 5)[0]) == 5
+
+
 def test_a_watch_takes_the_new_model(shop: Path, encoder: Encoder, compact: Encoder) -> None:
     looking = folder.FolderSync(encoder, shop)
     with LocalCatalogue.open("shop") as catalogue:

@@ -109,10 +109,13 @@ class LocalCatalogue:
         """The model that made this catalogue. Raises ModelFileError when the copy is missing or damaged; CatalogueError
         when it is another.
         """
-        try:
-            encoder = Encoder.load(self._moved_model(self._meta().identity))  # left where a move was stopped at its end
-        except ModelFileError:
-            encoder = Encoder.load(self._place / "model.onnx")
+        for _ in range(2):  # it may move to another model while the file is read
+            try:
+                encoder = Encoder.load(self._moved_model(self._meta().identity))  # left by a move that was stopped
+            except ModelFileError:
+                encoder = Encoder.load(self._place / "model.onnx")
+            if encoder.card.identity == self._meta().identity:
+                break
         self.check_model(encoder.card.identity, encoder.card.name)
         return encoder
 
