@@ -260,6 +260,7 @@ def test_the_commands(cli: Cli, shop: Path) -> None:
     assert "thumbnail" not in pq.read_schema("small.parquet").names
     code, out, _ = cli("index", "import", "small.parquet", "--catalogue", "again")
     assert (code, out) == (0, "again: 5 items from small.parquet.\n")
+    assert len([*local.folder("again").glob("index-*.faiss")]) == 1
     assert cli("index", "export", "shop", "x.parquet")[1].startswith("shop: 5 items in x.parquet (0.")
 
 

@@ -67,7 +67,7 @@ class LocalCatalogue:
 
     def __init__(self, name: str, store: Store) -> None:
         self.name = name
-        self._place = folder(name)
+        self._place = store.path.parent
         self._store = store
         self._identity: str | None = None  # of the model that was asked for
         self._index: VectorIndex | None = None
@@ -86,13 +86,18 @@ class LocalCatalogue:
         """The catalogue of that name. Raises CatalogueError: there is none, it is not ours, it is too new, it is
         damaged.
         """
-        path = folder(name) / "catalogue.sqlite"
-        if not path.exists():
+        if not exists(name):
             there = f"there are {', '.join(names())}" if names() else "there is none yet"
             raise CatalogueError(
                 f"There is no catalogue {name!r} ({there}); make it with `vitrine index add`, or the one of the demo"
                 " with `vitrine demo`."
             )
+        return cls.within(folder(name), name)
+
+    @classmethod
+    def within(cls, place: Path, name: str) -> "LocalCatalogue":
+        """The catalogue in that folder, which does not have its name yet: see `making`. Raises as `open`."""
+        path = place / "catalogue.sqlite"
         with _final(name, path):
             return cls(name, Store.open(name, path))
 

@@ -198,6 +198,8 @@ def load(path: Path, name: str, encoder: Encoder, progress: Progress = silent) -
             storage.write_bytes(made / "model.onnx", encoder.content)
             meta = Meta(card.identity, card.name, card.embedding, 1, 0, said.last, 1)
             copies.write(made / "catalogue.sqlite", meta, _items(file, said, path, progress))
+            with LocalCatalogue.within(made, name) as loaded:
+                loaded.save_index()
 
 
 @contextmanager
