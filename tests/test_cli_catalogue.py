@@ -290,6 +290,32 @@ def test_watching_a_catalogue_that_is_away_for_a_moment(cli: Cli, shop: Path, mo
     assert "1 added" in out
 
 
+def test_watching_a_folder_of_which_nothing_can_be_read(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "texts"
+    place.mkdir()
+    (place / "a.jpg").write_text("text")
+    monkeypatch.setattr(sync, "_CALM", 0.0)
+    do_in_rests(monkeypatch, lambda: (place / "b.jpg").write_text("text"), *[lambda: None] * 3)
+    code, out, err = cli("index", "sync", place, "--watch", "--json")
+    assert code == 130
+    assert [len(json.loads(line)["unreadable"]) for line in out.splitlines()] == [1, 2]
+    assert (err.count("None of the 1 pictures"), err.count("None of the 2 pictures")) == (1, 1)
+
+
+def test_watching_counts_what_others_added(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change() -> None:
+        with LocalCatalogue.open("shop") as other:
+            other.add(random_items(3, other.info().dimensions))
+        (shop / "broken.jpg").write_text("text")
+
+    monkeypatch.setattr(sync, "_CALM", 0.0)
+    do_in_rests(monkeypatch, change)
+    _, out, _ = cli("index", "sync", shop, "--watch", "--json")
+    assert [json.loads(line)["items"] for line in out.splitlines()] == [20, 23]
+
+
 def test_a_rest_is_by_the_time_of_looking_not_of_embedding(
     cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

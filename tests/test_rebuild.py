@@ -250,7 +250,7 @@ def test_a_watch_takes_the_new_model(shop: Path, encoder: Encoder, compact: Enco
         rebuild.rebuild(catalogue, compact)
     Image.new("L", (28, 28), 99).save(shop / "new.png")
     with LocalCatalogue.open("shop") as catalogue:
-        assert sync._look_again(looking, catalogue, 0).report.added == 2
+        assert sync._look_again(looking, catalogue).report.added == 2
         new = by_source(catalogue)[str(shop / "new.png")]
         assert np.allclose(new, compact.embed([shop / "new.png"])[0], atol=1e-6)
 
