@@ -147,9 +147,7 @@ def test_a_restore_that_is_stopped_leaves_nothing(
     assert len([*local.folder("again").glob("index-*.faiss")]) == 1
 
 
-@pytest.mark.parametrize(
-    "place", [16, 28, 47]
-)  # of the header: the size of a page, how many there are, the schema's format
+@pytest.mark.parametrize("place", [16, 28, 47])  # the size of a page, how many there are, the schema's format
 def test_a_backup_that_is_damaged_beyond_reading(shop: LocalCatalogue, cli: Cli, place: int) -> None:
     backup.write(shop, FILE)
     sound = FILE.read_bytes()

@@ -609,7 +609,7 @@ class Store:
                     write.cursor.execute("UPDATE vectors SET vector = ? WHERE id = ?", (chunk[id], id))
                     write.cursor.execute("UPDATE items SET vector_checksum = ? WHERE id = ?", sums)
             if changed != write.meta.items:
-                raise Unsound("rows")
+                raise Unsound(f"of {write.meta.items:,} items {changed:,} have a new vector")
             now = write.meta.generation + 1  # no index of an earlier one can be brought up to date
             write.cursor.execute("DELETE FROM removed")
             write.meta = replace(
