@@ -14,6 +14,7 @@ moving.py         new vectors, on the way to another model
 backup.py         a catalogue in one file with its model, and from one
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,6 +28,13 @@ from vitrine.catalogue.filters import Filter
 Vectors = npt.NDArray[np.float32]
 Columns = dict[str, str | int | float]
 """What a CSV says of an item: the name of a column to its cell; empty cells are left out."""
+
+
+def content_hash(content: bytes) -> str:
+    """What an item's content is known by. content: the bytes of the picture's file, or the pixels of an image of a
+    data set.
+    """
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 class Match(NamedTuple):

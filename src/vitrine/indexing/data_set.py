@@ -1,13 +1,12 @@
 """A data set into a catalogue."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from vitrine import images
-from vitrine.catalogue import Catalogue, Item
+from vitrine.catalogue import Catalogue, Item, content_hash
 from vitrine.datasets import UNLABELLED, Dataset, Progress, silent
 from vitrine.encoder import Encoder
 from vitrine.indexing import Report
@@ -23,7 +22,7 @@ def add_dataset(catalogue: Catalogue, encoder: Encoder, dataset: Dataset, progre
         there = {item.source: item.content for item in catalogue.known()}
         for first in range(0, len(dataset), BATCH):
             batch = dataset[first : first + BATCH]
-            contents = [hashlib.sha256(image).hexdigest()[:32] for image in np.ascontiguousarray(batch.images)]
+            contents = [content_hash(image.tobytes()) for image in batch.images]
             pairs = zip(batch.sources, contents, strict=True)
             wanted = [i for i, (source, content) in enumerate(pairs) if there.get(source) != content]
             report.replaced += (changed := sum(batch.sources[i] in there for i in wanted))
