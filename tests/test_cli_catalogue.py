@@ -157,7 +157,7 @@ def test_a_damaged_catalogue_is_named_mended_and_filled_again(cli: Cli, shop: Pa
     assert "vitrine index sync FOLDER --catalogue shop" in err
     code, out, err = cli("index", "sync", shop)
     assert code == 2  # one of them came from elsewhere
-    assert f"({elsewhere}); add them again" in err
+    assert f"({elsewhere}); this did not come back from here: add it again" in err
     assert "2 added, 0 replaced, 18 unchanged; 21 items. 2 damaged before, read again." in out
     assert cli("index", "add", shop.with_name("other"), "--catalogue", "shop")[0] == 0
     assert answer(cli, "index", "verify", "shop")["items"] == 22
