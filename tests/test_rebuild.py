@@ -86,6 +86,18 @@ def test_pictures_of_a_data_set_are_there_pixel_by_pixel(drawn: Splits, encoder:
         assert all(np.allclose(vector, old[source], atol=1e-6) for source, vector in by_source(catalogue).items())
 
 
+def test_images_of_a_data_set_are_kept_whole_at_any_size(
+    drawn: Splits, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Encoder.run
+    monkeypatch.setattr(Encoder, "run", lambda self, batch: run(self, images.resize(batch, encoder.card.image)))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 120, 120, 1), np.uint8)
+    with LocalCatalogue.create("shop", encoder) as catalogue:
+        data_set.add_dataset(catalogue, encoder, replace(drawn.test[:3], images=pixels))
+        assert all((images.read(catalogue.item(id).thumbnail) == pixels[id - 1]).all() for id in (1, 2, 3))
+        assert rebuild.rebuild(catalogue, Encoder.load("compact")).thumbnails == 0
+
+
 def test_what_is_gone_or_changed_comes_from_its_small_picture(shop: Path, compact: Encoder) -> None:
     gone, other, *_ = sorted(shop.rglob("*.png"))
     expected = compact.embed([gone, other])

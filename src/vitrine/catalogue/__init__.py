@@ -50,8 +50,9 @@ class Match(NamedTuple):
 @dataclass(frozen=True)
 class Item:
     """What is put into a catalogue. source: where the picture came from, unique; content: hash of its bytes; vector:
-    (d,) float32, L2-normalised; thumbnail: a small PNG or JPEG; columns: what a CSV says of it; stamp: what its file
-    looked like from outside, so that one which still looks like that need not be read again.
+    (d,) float32, L2-normalised; thumbnail: a small PNG or JPEG, for an image of a data set all of it as a PNG;
+    columns: what a CSV says of it; stamp: what its file looked like from outside, so that one which still looks like
+    that need not be read again.
     """
 
     source: str

@@ -30,7 +30,7 @@ def add_dataset(catalogue: Catalogue, encoder: Encoder, dataset: Dataset, progre
             report.unchanged += len(batch) - len(wanted)
             if wanted:
                 chosen = batch[np.array(wanted, np.intp)]
-                thumbnails = pool.map(images.thumbnail, chosen.images)
+                thumbnails = pool.map(images.png, chosen.images)  # whole, for `rebuild`
                 vectors = encoder.run(chosen.images).embeddings
                 labels = [names[label] if label != UNLABELLED else None for label in chosen.labels]
                 entries = zip(chosen.sources, labels, [contents[i] for i in wanted], vectors, thumbnails, strict=True)
