@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pictures import Cli, one_sentence, random_items
-from vitrine.catalogue import backup, local
+from vitrine.catalogue import backup, damage, local
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import StorageError
@@ -27,9 +27,9 @@ def shop(encoder: Encoder) -> LocalCatalogue:
 
 
 def contents(name: str) -> list[object]:
-    """Everything in a catalogue."""
+    """Everything in a catalogue, but what is kept for an older index only."""
     with LocalCatalogue.open(name) as opened, opened.reading() as store:
-        tables = ("items", "vectors", "thumbnails", "columns", "removed", "meta")
+        tables = ("items", "vectors", "thumbnails", "columns", "meta WHERE key NOT IN ('removed_since', 'checksum')")
         return [store.connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables]
 
 
@@ -125,6 +125,37 @@ def test_a_damaged_backup_gives_what_is_sound(shop: LocalCatalogue, cli: Cli) ->
     assert (json.loads(out)["items"], [one["id"] for one in json.loads(out)["lost"]]) == (56, [5, 6])
     with LocalCatalogue.open("again") as again:
         assert not again.check().found
+
+
+@pytest.mark.parametrize("step", ["check", "rebuild"])
+def test_a_restore_that_is_stopped_leaves_nothing(
+    shop: LocalCatalogue, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    backup.write(shop, FILE)
+    harm(FILE, "UPDATE items SET label = 'x' WHERE id = 5")
+
+    def stop(*_: object) -> None:
+        assert local.names() == ["shop"]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(damage, step, stop)
+        with pytest.raises(KeyboardInterrupt):
+            backup.restore(FILE, "again")
+    assert [path.name for path in local.folder("shop").parent.iterdir()] == ["shop"]
+    assert [one.id for one in backup.restore(FILE, "again")] == [5]
+    assert len([*local.folder("again").glob("index-*.faiss")]) == 1
+
+
+@pytest.mark.parametrize("place", [16, 28, 47])  # the size of a page, how many there are, the schema's format
+def test_a_backup_that_is_damaged_beyond_reading(shop: LocalCatalogue, cli: Cli, place: int) -> None:
+    backup.write(shop, FILE)
+    sound = FILE.read_bytes()
+    FILE.write_bytes(sound[:place] + bytes([sound[place] ^ 0x55]) + sound[place + 1 :])
+    code, out, err = cli("index", "restore", FILE, "--catalogue", "again")
+    assert (code, out, one_sentence(err)) == (2, "", True)
+    assert "or damaged beyond reading" in err
+    assert local.names() == ["shop"]
 
 
 def test_a_damaged_model_comes_from_those_known(shop: LocalCatalogue, encoder: Encoder, cli: Cli) -> None:

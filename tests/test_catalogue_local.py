@@ -3,6 +3,7 @@ import sqlite3
 import struct
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,32 @@ def test_vectors_of_another_model_are_refused(catalogue: LocalCatalogue, encoder
         catalogue.check_model("0" * 32, "other")
     with pytest.raises(CatalogueError, match="is searched with vectors"):
         catalogue.search(np.zeros((1, 5), np.float32), 1)
+
+
+def test_mistakes_of_a_caller_are_not_taken_for_damage(catalogue: LocalCatalogue) -> None:
+    catalogue.add(items(5))
+    with pytest.raises(InputError, match="A number is too large for a catalogue"):
+        catalogue.remove([1, 2**63])
+    assert len(catalogue) == 5
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(sqlite3.ProgrammingError, match="created in a thread can only be used in that same thread"),
+    ):
+        pool.submit(len, catalogue).result()
+    with (
+        pytest.raises(CatalogueError, match=r"of 5 items 0 have a new vector\), and nothing in it is damaged"),
+        catalogue.moving(Encoder.load("compact")),
+    ):
+        pass
+    catalogue.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        len(catalogue)
+
+
+def test_what_else_sqlite_refuses_is_to_be_looked_at(catalogue: LocalCatalogue) -> None:
+    catalogue._store.connection.execute("DROP TABLE vectors")
+    with pytest.raises(CatalogueError, match=r"no such table: vectors\); see `vitrine index verify shop`\."):
+        catalogue.add(items(1))
 
 
 def test_create_open_delete_and_their_refusals(catalogue: LocalCatalogue, encoder: Encoder) -> None:

@@ -170,7 +170,7 @@ def test_a_damaged_catalogue_is_named_mended_and_filled_again(cli: Cli, shop: Pa
     assert "vitrine index sync FOLDER --catalogue shop" in err
     code, out, err = cli("index", "sync", shop)
     assert code == 2  # one of them came from elsewhere
-    assert f"({elsewhere}); add them again" in err
+    assert f"({elsewhere}); this did not come back from here: add it again" in err
     assert "2 added, 0 replaced, 18 unchanged; 21 items. 2 damaged before, read again." in out
     assert cli("index", "add", shop.with_name("other"), "--catalogue", "shop")[0] == 0
     assert answer(cli, "index", "verify", "shop")["items"] == 22
@@ -301,6 +301,32 @@ def test_watching_a_catalogue_that_is_away_for_a_moment(cli: Cli, shop: Path, mo
     assert code == 130
     assert err.count("There is no catalogue 'shop'") == 1
     assert "1 added" in out
+
+
+def test_watching_a_folder_of_which_nothing_can_be_read(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "texts"
+    place.mkdir()
+    (place / "a.jpg").write_text("text")
+    monkeypatch.setattr(sync, "_CALM", 0.0)
+    do_in_rests(monkeypatch, lambda: (place / "b.jpg").write_text("text"), *[lambda: None] * 3)
+    code, out, err = cli("index", "sync", place, "--watch", "--json")
+    assert code == 130
+    assert [len(json.loads(line)["unreadable"]) for line in out.splitlines()] == [1, 2]
+    assert (err.count("None of the 1 pictures"), err.count("None of the 2 pictures")) == (1, 1)
+
+
+def test_watching_counts_what_others_added(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change() -> None:
+        with LocalCatalogue.open("shop") as other:
+            other.add(random_items(3, other.info().dimensions))
+        (shop / "broken.jpg").write_text("text")
+
+    monkeypatch.setattr(sync, "_CALM", 0.0)
+    do_in_rests(monkeypatch, change)
+    _, out, _ = cli("index", "sync", shop, "--watch", "--json")
+    assert [json.loads(line)["items"] for line in out.splitlines()] == [20, 23]
 
 
 def test_a_rest_is_by_the_time_of_looking_not_of_embedding(

@@ -89,6 +89,31 @@ def test_other_programs_find_plain_columns(shop: Path) -> None:
     assert (said["format_version"], said["model"], said["items"], said["last"]) == (1, "siamese", 5, 9)
 
 
+LARGE = 98765432109876543  # float64 has only every sixteenth number there
+
+
+@pytest.mark.parametrize(
+    ("cells", "written"),
+    [
+        ([LARGE, 0.5], [str(LARGE), "0.5"]),
+        ([LARGE, -(2**63)], [LARGE, -(2**63)]),
+        ([2**53, 0.5], [2**53, 0.5]),
+        (["S", LARGE, 1e16, 1e-7], ["S", str(LARGE), "10000000000000000.0", "0.0000001"]),
+        (["1" * 20, 5], ["1" * 20, "5"]),  # a CSV has texts for what is larger
+        (["1" * 20, "1" * 400], ["1" * 20, "1" * 400]),
+        (["1e+16", "1" * 400, 0.5], ["1e+16", "1" * 400, "0.5"]),
+    ],
+)
+def test_a_column_comes_back_as_it_was(encoder: Encoder, cells: list[str | int | float], written: list[Any]) -> None:
+    items = random_items(len(cells), encoder.card.embedding)
+    with LocalCatalogue.create("shop", encoder) as catalogue:
+        catalogue.add([replace(item, columns={"ean": cell}) for item, cell in zip(items, cells, strict=True)])
+        parquet.export(catalogue, Path("shop.parquet"))
+    assert pq.read_table("shop.parquet")["ean"].to_pylist() == written
+    parquet.load(Path("shop.parquet"), "again", encoder)
+    assert [item.columns for item in whole("again").values()] == [{"ean": cell} for cell in cells]
+
+
 def test_an_empty_catalogue(encoder: Encoder) -> None:
     with LocalCatalogue.create("empty", encoder) as catalogue:
         assert parquet.export(catalogue, Path("empty.parquet")) == 0
@@ -235,6 +260,7 @@ def test_the_commands(cli: Cli, shop: Path) -> None:
     assert "thumbnail" not in pq.read_schema("small.parquet").names
     code, out, _ = cli("index", "import", "small.parquet", "--catalogue", "again")
     assert (code, out) == (0, "again: 5 items from small.parquet.\n")
+    assert len([*local.folder("again").glob("index-*.faiss")]) == 1
     assert cli("index", "export", "shop", "x.parquet")[1].startswith("shop: 5 items in x.parquet (0.")
     assert cli("index", "export", "shop", ".parquet")[0] == 0  # a hidden file
 

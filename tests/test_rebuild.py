@@ -86,6 +86,18 @@ def test_pictures_of_a_data_set_are_there_pixel_by_pixel(drawn: Splits, encoder:
         assert all(np.allclose(vector, old[source], atol=1e-6) for source, vector in by_source(catalogue).items())
 
 
+def test_images_of_a_data_set_are_kept_whole_at_any_size(
+    drawn: Splits, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Encoder.run
+    monkeypatch.setattr(Encoder, "run", lambda self, batch: run(self, images.resize(batch, encoder.card.image)))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 120, 120, 1), np.uint8)
+    with LocalCatalogue.create("shop", encoder) as catalogue:
+        data_set.add_dataset(catalogue, encoder, replace(drawn.test[:3], images=pixels))
+        assert all((images.read(catalogue.item(id).thumbnail) == pixels[id - 1]).all() for id in (1, 2, 3))
+        assert rebuild.rebuild(catalogue, Encoder.load("compact")).thumbnails == 0
+
+
 def test_what_is_gone_or_changed_comes_from_its_small_picture(shop: Path, compact: Encoder) -> None:
     gone, other, *_ = sorted(shop.rglob("*.png"))
     expected = compact.embed([gone, other])
@@ -226,13 +238,31 @@ def test_it_is_searched_and_not_written_meanwhile(
             reader.add(random_items(1, encoder.card.embedding))
 
 
+def test_who_reads_the_model_while_it_changes_gets_the_new_one(
+    shop: Path, compact: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Encoder.load
+
+    def late(path: Path) -> Encoder:
+        found = load(path)
+        with LocalCatalogue.open("shop") as other:
+            rebuild.rebuild(other, compact)
+        return found
+
+    with LocalCatalogue.open("shop") as reader:
+        monkeypatch.setattr(Encoder, "load", late)
+        found = reader.encoder()
+        assert found.card.identity == compact.card.identity
+        assert len(reader.search(found.embed([next(shop.rglob("*.png"))]), 5)[0]) == 5
+
+
 def test_a_watch_takes_the_new_model(shop: Path, encoder: Encoder, compact: Encoder) -> None:
     looking = folder.FolderSync(encoder, shop)
     with LocalCatalogue.open("shop") as catalogue:
         rebuild.rebuild(catalogue, compact)
     Image.new("L", (28, 28), 99).save(shop / "new.png")
     with LocalCatalogue.open("shop") as catalogue:
-        assert sync._look_again(looking, catalogue, 0).report.added == 2
+        assert sync._look_again(looking, catalogue).report.added == 2
         new = by_source(catalogue)[str(shop / "new.png")]
         assert np.allclose(new, compact.embed([shop / "new.png"])[0], atol=1e-6)
 

@@ -106,6 +106,16 @@ def test_exact_vectors_make_compressed_scores_exact() -> None:
 
 
 @every_kind
+def test_pages_hardly_overlap(kind: Kind) -> None:
+    vectors, asked = some(5000, size=64), some(20, seed=1, size=64)
+    index = built(kind, vectors)
+    ends = range(12, 600, 12)
+    pages = [index.search(asked, end, exact=vectors.__getitem__)[1][:, -12:] for end in ends]
+    found = np.sort(np.hstack(pages), axis=1)
+    assert (found[:, 1:] == found[:, :-1]).mean() <= (0.01 if kind in ("hnsw", "ivf-sq8") else 0)
+
+
+@every_kind
 def test_an_empty_index_finds_nothing_and_takes_what_comes(kind: Kind, tmp_path: Path) -> None:
     index = VectorIndex.build(kind, SIZE, lambda: [], 0)
     scores, found = index.search(some(2), 3)

@@ -150,15 +150,21 @@ def resize(batch: Pixels, spec: ImageSpec) -> Pixels:
     return resized
 
 
+def png(image: Pixels) -> bytes:
+    """The image as it is, pixel by pixel."""
+    written = io.BytesIO()
+    to_pil(image).save(written, "PNG", compress_level=1)
+    return written.getvalue()
+
+
 def thumbnail(image: Pixels, side: int = 96) -> bytes:
     """A small copy for display, its longest side at most `side`: PNG for what is tiny, else JPEG."""
     small = to_pil(image)
-    written = io.BytesIO()
     if max(small.size) <= 32:
-        small.save(written, "PNG", compress_level=1)
-    else:
-        small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2)
-        small.save(written, "JPEG", quality=85)
+        return png(image)
+    written = io.BytesIO()
+    small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2)
+    small.save(written, "JPEG", quality=85)
     return written.getvalue()
 
 

@@ -63,6 +63,15 @@ def disk_error(error: OSError, path: Path) -> StorageError:
     return StorageError(f"Cannot write {path}: {reason}.")
 
 
+def identity(path: Path | str) -> tuple[int, int] | None:
+    """Which file or folder that is, whatever lies there by that name later; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def make_folder(path: Path) -> Path:
     """Create `path` with its parents. Raises StorageError."""
     try:

@@ -14,6 +14,7 @@ moving.py         new vectors, on the way to another model
 backup.py         a catalogue in one file with its model, and from one
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ Columns = dict[str, str | int | float]
 """What a CSV says of an item: the name of a column to its cell; empty cells are left out."""
 
 
+def content_hash(content: bytes) -> str:
+    """What an item's content is known by. content: the bytes of the picture's file, or the pixels of an image of a
+    data set.
+    """
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
 class Match(NamedTuple):
     """One answer of a search. score: cosine similarity, -1 to 1, 1 for the same embedding."""
 
@@ -42,8 +50,9 @@ class Match(NamedTuple):
 @dataclass(frozen=True)
 class Item:
     """What is put into a catalogue. source: where the picture came from, unique; content: hash of its bytes; vector:
-    (d,) float32, L2-normalised; thumbnail: a small PNG or JPEG; columns: what a CSV says of it; stamp: what its file
-    looked like from outside, so that one which still looks like that need not be read again.
+    (d,) float32, L2-normalised; thumbnail: a small PNG or JPEG, for an image of a data set all of it as a PNG;
+    columns: what a CSV says of it; stamp: what its file looked like from outside, so that one which still looks like
+    that need not be read again.
     """
 
     source: str

@@ -77,8 +77,10 @@ def restore(path: Path, name: str, progress: Progress = silent) -> tuple[Lost, .
             except sqlite3.DatabaseError as error:
                 if "malformed" not in str(error):
                     raise  # else its pages are damaged, and the repair leaves them behind
-    with LocalCatalogue.open(name) as restored:
-        return restored.repair(progress)
+        with LocalCatalogue.within(made, name) as restored:
+            lost = restored.repair(progress)
+            restored.save_index()
+    return lost
 
 
 def _copy(source: sqlite3.Connection, path: Path, progress: Progress) -> None:
@@ -151,8 +153,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                 )
             yield backup
     except sqlite3.DatabaseError as error:
-        if not any(
-            sign in str(error) for sign in ("malformed", "not a database", "Could not decode", "unable to open")
-        ):
+        signs = ("malformed", "not a database", "unsupported file format", "Could not decode", "unable to open")
+        if not any(sign in str(error) for sign in signs):
             raise
         raise DataError(f"{path} is no backup of a catalogue, or damaged beyond reading ({error}).") from error

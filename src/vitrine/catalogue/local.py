@@ -67,7 +67,7 @@ class LocalCatalogue:
 
     def __init__(self, name: str, store: Store) -> None:
         self.name = name
-        self._place = folder(name)
+        self._place = store.path.parent
         self._store = store
         self._identity: str | None = None  # of the model that was asked for
         self._index: VectorIndex | None = None
@@ -86,13 +86,18 @@ class LocalCatalogue:
         """The catalogue of that name. Raises CatalogueError: there is none, it is not ours, it is too new, it is
         damaged.
         """
-        path = folder(name) / "catalogue.sqlite"
-        if not path.exists():
+        if not exists(name):
             there = f"there are {', '.join(names())}" if names() else "there is none yet"
             raise CatalogueError(
                 f"There is no catalogue {name!r} ({there}); make it with `vitrine index add`, or the one of the demo"
                 " with `vitrine demo`."
             )
+        return cls.within(folder(name), name)
+
+    @classmethod
+    def within(cls, place: Path, name: str) -> "LocalCatalogue":
+        """The catalogue in that folder, which does not have its name yet: see `making`. Raises as `open`."""
+        path = place / "catalogue.sqlite"
         with _final(name, path):
             return cls(name, Store.open(name, path))
 
@@ -109,10 +114,13 @@ class LocalCatalogue:
         """The model that made this catalogue. Raises ModelFileError when the copy is missing or damaged; CatalogueError
         when it is another.
         """
-        try:
-            encoder = Encoder.load(self._moved_model(self._meta().identity))  # left where a move was stopped at its end
-        except ModelFileError:
-            encoder = Encoder.load(self._place / "model.onnx")
+        for _ in range(2):  # it may move to another model while the file is read
+            try:
+                encoder = Encoder.load(self._moved_model(self._meta().identity))  # left by a move that was stopped
+            except ModelFileError:
+                encoder = Encoder.load(self._place / "model.onnx")
+            if encoder.card.identity == self._meta().identity:
+                break
         self.check_model(encoder.card.identity, encoder.card.name)
         return encoder
 
@@ -437,10 +445,15 @@ class LocalCatalogue:
     def _told(self) -> Iterator[None]:
         """What SQLite refuses, and what is damaged, as sentences; what is lost is named."""
         try:
-            with _translated(self._place):
+            with _translated(self.name, self._place):
                 yield
         except Unsound as error:
-            raise CatalogueError(sentence(self.name, self.check())) from error
+            found = self.check()
+            if found.found:
+                raise CatalogueError(sentence(self.name, found)) from error
+            raise CatalogueError(
+                f"The catalogue {self.name!r} refused ({error}), and nothing in it is damaged; run it again."
+            ) from error
 
 
 def _kind(meta: Meta) -> Kind:
@@ -516,7 +529,7 @@ def delete(name: str, only_empty: bool = False) -> None:
     if place.is_symlink():
         raise CatalogueError(f"{place} is a link; delete the link and what it points to by hand.")
     gone = place.with_name(f".gone-{uuid.uuid4().hex}")  # first out of sight as a whole: half a catalogue is never seen
-    with _translated(place), ExitStack() as lock:
+    with _translated(name, place), ExitStack() as lock:
         lock.enter_context(writer_lock(place))  # nobody is at it, and whoever waits finds that it is gone
         if only_empty:
             with LocalCatalogue.open(name) as there:
@@ -553,7 +566,7 @@ def _is_stale(path: Path) -> bool:
 def _final(name: str, path: Path) -> Iterator[None]:
     """As `_translated`, where nothing can be saved from damage."""
     try:
-        with _translated(path):
+        with _translated(name, path):
             yield
     except Unsound as error:
         raise CatalogueError(
@@ -563,17 +576,21 @@ def _final(name: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's refusals as ours; where pages are damaged, Unsound."""
+def _translated(name: str, path: Path) -> Iterator[None]:
+    """SQLite's refusals as ours; where pages are damaged, Unsound. A catalogue that is closed, or used by another
+    thread than opened it, is the caller's mistake: sqlite3.ProgrammingError.
+    """
     try:
         yield
-    except (VitrineError, Unsound):
+    except (VitrineError, Unsound, sqlite3.ProgrammingError):
         raise
+    except OverflowError as error:
+        raise InputError(f"A number is too large for a catalogue ({error}); ids are below 2^63.") from error
     except UnicodeEncodeError as error:
         raise CatalogueError(
             f"{error.object!r} is no text in UTF-8, as all is in a catalogue; name something else."
         ) from error
-    except (sqlite3.DatabaseError, OverflowError) as error:
+    except sqlite3.DatabaseError as error:
         text = str(error)
         if any(sign in text for sign in ("malformed", "Could not decode", "not a database", "UNIQUE constraint")):
             raise Unsound(text) from error
@@ -595,6 +612,4 @@ def _translated(path: Path) -> Iterator[None]:
                 f"Cannot use {path}: the disk refuses ({text}); see whether it is full, read-only or failing, and run"
                 " it again. What was in the catalogue is still there."
             ) from error
-        raise CatalogueError(
-            f"The catalogue in {path} refused ({text}); if it is damaged, delete its folder and add the pictures anew."
-        ) from error
+        raise CatalogueError(f"The catalogue in {path} refused ({text}); see `vitrine index verify {name}`.") from error

@@ -98,7 +98,7 @@ def export(catalogue: LocalCatalogue, path: Path, thumbnails: bool = True, progr
 
 def _columns(store: Store) -> dict[str, tuple[str, Kind]]:
     """The columns of the CSV under names that no other column has, in capitals or not, as some programs want it."""
-    kinds: dict[str, set[type]] = {}
+    kinds: dict[str, set[str]] = {}
     for item in store.known(""):
         for name, cell in (item.columns or {}).items():
             kinds.setdefault(name, set()).add(_type(cell))
@@ -113,17 +113,24 @@ def _columns(store: Store) -> dict[str, tuple[str, Kind]]:
     return columns
 
 
-def _type(cell: str | int | float) -> type:
-    """int, float or str; a whole number that is too large for Parquet becomes a text."""
+def _type(cell: str | int | float) -> str:
+    """What a cell holds; "large": a whole number that float64 cannot tell from its neighbours."""
     if isinstance(cell, int):
-        return int if -(2**63) <= cell < 2**63 else str
-    return type(cell)
+        if not _fits(cell):
+            return "text"
+        return "integer" if abs(cell) <= 2**53 else "large"
+    return "number" if isinstance(cell, float) else "text"
 
 
-def _kind(types: set[type]) -> Kind:
-    if str in types:
-        return "text" if len(types) == 1 else "mixed"
-    return "number" if float in types else "integer"
+def _kind(seen: set[str]) -> Kind:
+    if "text" in seen or {"number", "large"} <= seen:
+        return "text" if seen == {"text"} else "mixed"
+    return "number" if "number" in seen else "integer"
+
+
+def _fits(cell: float) -> bool:
+    """Whether Parquet has room for such a whole number; what is larger becomes a text."""
+    return -(2**63) <= cell < 2**63
 
 
 def _schema(facts: Facts, thumbnails: bool) -> pa.Schema:
@@ -155,7 +162,7 @@ def _record_batch(batch: list[Whole], facts: Facts, schema: pa.Schema) -> pa.Rec
     for name, (own, kind) in facts.columns.items():
         found = [one.get(own) for one in cells]
         plain = kind in ("integer", "number")
-        values[name] = found if plain else [None if cell is None else str(cell) for cell in found]
+        values[name] = found if plain else [None if cell is None else _shown(cell) for cell in found]
     values["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors), facts.dimensions)
     arrays = [
         values[field.name] if field.name == "vector" else pa.array(values[field.name], field.type) for field in schema
@@ -191,6 +198,8 @@ def load(path: Path, name: str, encoder: Encoder, progress: Progress = silent) -
             storage.write_bytes(made / "model.onnx", encoder.content)
             meta = Meta(card.identity, card.name, card.embedding, 1, 0, said.last, 1)
             copies.write(made / "catalogue.sqlite", meta, _items(file, said, path, progress))
+            with LocalCatalogue.within(made, name) as loaded:
+                loaded.save_index()
 
 
 @contextmanager
@@ -367,15 +376,20 @@ def _text(cell: str) -> str | None:
     return cell or None
 
 
-def _mixed(cell: str) -> str | int | float | None:
-    """What was written as str(value).
+def _shown(cell: str | int | float) -> str:
+    """A cell of a column that holds texts, too: numbers without an exponent, as those of a CSV."""
+    return np.format_float_positional(cell, trim="0") if isinstance(cell, float) else str(cell)
 
-    >>> [_mixed(cell) for cell in ("38", "39.5", "S", "007", "nan")]
-    [38, 39.5, 'S', '007', 'nan']
+
+def _mixed(cell: str) -> str | int | float | None:
+    """What was written by `_shown`.
+
+    >>> [_mixed(cell) for cell in ("38", "39.5", "S", "007", "nan", "1e+16")]
+    [38, 39.5, 'S', '007', 'nan', '1e+16']
     """
-    for kind in (int, float):
+    for kind, good in ((int, _fits), (float, math.isfinite)):
         with suppress(ValueError):
             value = kind(cell)
-            if str(value) == cell and math.isfinite(value):
+            if good(value) and _shown(value) == cell:
                 return value
     return cell or None

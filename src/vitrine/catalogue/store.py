@@ -76,7 +76,7 @@ _KEPT = 100_000  # rows that are kept in memory once they were checked: some 50 
 SECONDS_TO_WAIT = 5.0  # for another writer
 LARGEST_ID = 2**62  # that may come from elsewhere: SQLite counts to 2**63 - 1, and new items get higher ones
 
-Stamp = tuple[int, int, int]
+FileState = tuple[int, int, int]
 """Of a file: inode, size, time in nanoseconds."""
 
 
@@ -175,18 +175,6 @@ def _meta_checksum(facts: dict[str, str]) -> int:
     return zlib.crc32("\0".join(f"{key}={facts[key]}" for key in sorted(facts)).encode())
 
 
-_File = tuple[int, int]
-
-
-def _file(path: Path) -> _File | None:
-    """Which file that is, whatever lies there by that name later."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 @dataclass
 class _Memory:
     """What was read already, and is true as long as nobody writes. data_version, writes: what tells that. told: of rows
@@ -209,14 +197,14 @@ class Store:
         path: Path,
         connection: sqlite3.Connection,
         writable: bool,
-        file: _File | None = None,
-        stamp: Stamp | None = None,
+        file: tuple[int, int] | None = None,
+        state: FileState | None = None,
     ) -> None:
         self.name = name
         self.path = path
         self.connection = connection
         self.writable = writable
-        self._stamp = stamp  # see _connect
+        self._state = state  # see _connect
         self._file = file  # which one is open, for what writes
         self._alone = False
         self._writes = 0  # of our own
@@ -232,8 +220,8 @@ class Store:
     @classmethod
     def open(cls, name: str, path: Path) -> "Store":
         """The file at `path`. Raises CatalogueError where it is not ours or too new."""
-        file = _file(path)  # before it is opened: one that takes its place meanwhile is not taken for it
-        connection, writable, stamp = _connect(path)
+        file = storage.identity(path)  # before it is opened: one that takes its place meanwhile is not taken for it
+        connection, writable, state = _connect(path)
         try:
             ours, version = (
                 connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("application_id", "user_version")
@@ -248,7 +236,7 @@ class Store:
         except BaseException:
             connection.close()
             raise
-        return cls(name, path, connection, writable, file, stamp)
+        return cls(name, path, connection, writable, file, state)
 
     def close(self) -> None:
         self.connection.close()
@@ -278,15 +266,15 @@ class Store:
 
     def _open_again(self) -> None:
         """Where the file was opened as one that nobody writes, and somebody does, or did."""
-        if self._stamp is None or (self._stamp == _stamp(self.path) and not _waiting(self.path).exists()):
+        if self._state is None or (self._state == _state(self.path) and not _waiting(self.path).exists()):
             return
         old = self.connection
-        self.connection, self.writable, self._stamp = _connect(self.path)
+        self.connection, self.writable, self._state = _connect(self.path)
         old.close()
         self.wrote()
 
     def _check_unchanged(self) -> None:
-        if self._stamp is not None and self._stamp != _stamp(self.path):
+        if self._state is not None and self._state != _state(self.path):
             raise CatalogueError(
                 f"Another program wrote to the catalogue {self.name!r} while it was read; run it again."
             )
@@ -311,7 +299,7 @@ class Store:
                 self._alone = False
 
     def _check_there(self) -> None:
-        if _file(self.path) != self._file:
+        if storage.identity(self.path) != self._file:
             raise CatalogueError(
                 f"The catalogue {self.name!r} was deleted (or replaced) meanwhile, and nothing was written; open it"
                 " anew, or run it again."
@@ -609,7 +597,7 @@ class Store:
                     write.cursor.execute("UPDATE vectors SET vector = ? WHERE id = ?", (chunk[id], id))
                     write.cursor.execute("UPDATE items SET vector_checksum = ? WHERE id = ?", sums)
             if changed != write.meta.items:
-                raise Unsound("rows")
+                raise Unsound(f"of {write.meta.items:,} items {changed:,} have a new vector")
             now = write.meta.generation + 1  # no index of an earlier one can be brought up to date
             write.cursor.execute("DELETE FROM removed")
             write.meta = replace(
@@ -726,7 +714,7 @@ def _waiting(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def _stamp(path: Path) -> Stamp:
+def _state(path: Path) -> FileState:
     """What changes when the file is written to; zeros where it is gone."""
     try:
         found = path.stat()
@@ -735,17 +723,17 @@ def _stamp(path: Path) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _connect(path: Path) -> tuple[sqlite3.Connection, bool, Stamp | None]:
+def _connect(path: Path) -> tuple[sqlite3.Connection, bool, FileState | None]:
     """A connection, and whether it can write: a read-only disk still lets a catalogue be read. Where nobody is at the
-    file and we may not write, SQLite can only read it as one that never changes: then its stamp, to see if it does.
+    file and we may not write, SQLite can only read it as one that never changes: then its state, to see if it does.
     """
     writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    stamp = None if writable or _waiting(path).exists() else _stamp(path)
-    mode = "rw" if writable else "ro" if stamp is None else "ro&immutable=1"
+    state = None if writable or _waiting(path).exists() else _state(path)
+    mode = "rw" if writable else "ro" if state is None else "ro&immutable=1"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None
     )
-    if not writable and stamp is None:
+    if not writable and state is None:
         try:
             connection.execute("PRAGMA schema_version")  # from here on the last writer leaves its file to us
         except sqlite3.OperationalError:
@@ -759,4 +747,4 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool, Stamp | None]:
         connection.execute("PRAGMA fullfsync = ON")  # where there is such a thing (macOS), and it is needed
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cell_size_check = ON")  # finds some damage earlier
-    return connection, writable, stamp
+    return connection, writable, state

@@ -139,7 +139,9 @@ class VectorIndex:
             raise InputError(f"k is {k}; it must be at least 1.")
         queries = self._finite(queries)
         rescored = self.kind == "ivf-sq8" and exact is not None
-        wanted = max(min(k, len(self)) + _TIES, _RESCORED if rescored else 0)
+        wanted = min(k, len(self)) + _TIES
+        if rescored:  # in steps: what is scored again is the same for most pages, so that they do not overlap
+            wanted = max(_RESCORED, 1 << (wanted - 1).bit_length())
         mask = self._mask(allowed)
         step = max(1, _CHUNK // (wanted * self.dimensions))
         if len(queries) <= step:

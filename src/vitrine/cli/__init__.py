@@ -15,6 +15,7 @@ sync.py      vitrine index sync
 duplicates.py  vitrine index duplicates
 exchange.py  vitrine index export|import
 backup.py    vitrine index backup|restore
+files.py     what backup, restore, export and import share
 rebuild.py   vitrine index rebuild
 fill.py      what add and sync share
 model.py     vitrine model card

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vitrine.cli import output
+from vitrine.cli import files, output
 from vitrine.errors import CatalogueError
 
 
@@ -24,7 +24,7 @@ def backup(
 
     with LocalCatalogue.open(name) as opened, output.stage(f"Back up {name}") as progress:
         items = backup.write(opened, file, progress)
-    output.written(name, file, items, as_json, sure=", read again and sound")
+    files.written(name, file, items, as_json, sure=", read again and sound")
 
 
 def restore(
@@ -41,6 +41,6 @@ def restore(
 
     with output.stage(f"Restore {file}") as progress:
         lost = backup.restore(file, catalogue, progress)
-    output.made_from(catalogue, file, as_json, lost=[vars(one) for one in lost])
+    files.made_from(catalogue, file, as_json, lost)
     if lost:
         raise CatalogueError(f"The backup {file} is damaged; {named(lost)}; the others are in {catalogue!r} now.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrine.cli import output
+from vitrine.cli import files, output
 from vitrine.errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def export(
 
     with LocalCatalogue.open(name) as opened, output.stage(f"Export {name}") as progress:
         items = parquet.export(opened, file, thumbnails, progress)
-    output.written(name, file, items, as_json)
+    files.written(name, file, items, as_json)
 
 
 def import_(
@@ -59,7 +59,7 @@ def import_(
     encoder = _model(parquet.facts_of(file), model, file)
     with output.stage(f"Import {file}") as progress:
         parquet.load(file, catalogue, encoder, progress)
-    output.made_from(catalogue, file, as_json)
+    files.made_from(catalogue, file, as_json)
 
 
 def _model(facts: "Facts", named: str | None, file: Path) -> "Encoder":

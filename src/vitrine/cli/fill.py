@@ -164,7 +164,12 @@ def tell(what: str, outcome: Outcome, as_json: bool) -> None:
     _say_unmatched(report)
     output.list_unreadable(report.unreadable)
     if outcome.lost:
-        raise CatalogueError(_not_back(outcome))
+        from vitrine.catalogue.local import named
+
+        raise CatalogueError(
+            f"The disk had damaged {name}; {named(outcome.lost)}; this did not come back from here: add it again from"
+            " where it came."
+        )
     if report.unreadable and not report.changed + report.unchanged:
         raise DataError(f"None of the {len(report.unreadable)} pictures in {what} could be read; nothing was added.")
 
@@ -174,13 +179,3 @@ def _say_unmatched(report: "Report") -> None:
         shown = ", ".join(f"line {line.line} ({line.file})" for line in report.unmatched[: output.LISTED])
         more = ", ..." if len(report.unmatched) > output.LISTED else ""
         output.say(f"The CSV names pictures that are not there: {shown}{more}.")
-
-
-def _not_back(outcome: Outcome) -> str:
-    lost = outcome.lost
-    shown = ", ".join(f"{one.id} ({one.source or 'its source could not be read'})" for one in lost[: output.LISTED])
-    more = f" and {len(lost) - output.LISTED:,} more" if len(lost) > output.LISTED else ""
-    return (
-        f"The disk had damaged {outcome.name}, and these items did not come back from here: {shown}{more}; add them"
-        " again from where they came."
-    )

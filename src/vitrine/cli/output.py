@@ -115,28 +115,6 @@ def check_picture(out: Path | None, inputs: Sequence[str]) -> None:
         )
 
 
-def written(catalogue: str, file: Path, items: int, as_json: bool, sure: str = "") -> None:
-    """Say that a whole catalogue lies in a file now."""
-    size = file.stat().st_size
-    if as_json:
-        print_json({"catalogue": catalogue, "file": str(file), "items": items, "bytes": size})
-    else:
-        print(f"{catalogue}: {items:,} items in {file} ({size / 1e6:,.1f} MB){sure}.")
-
-
-def made_from(catalogue: str, file: Path, as_json: bool, **more: object) -> None:
-    """Save the index of a catalogue that a file was read into, and say what is in it."""
-    from vitrine.catalogue.local import LocalCatalogue
-
-    with LocalCatalogue.open(catalogue) as opened:
-        opened.save_index()
-        items = len(opened)
-    if as_json:
-        print_json({"catalogue": catalogue, "file": str(file), "items": items, **more})
-    else:
-        print(f"{catalogue}: {items:,} items from {file}.")
-
-
 def list_unreadable(unreadable: Sequence["Unreadable"]) -> None:
     """What was left out, at the end, with the reasons."""
     if not unreadable:

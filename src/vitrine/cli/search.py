@@ -38,7 +38,12 @@ def search(
         typer.Option("--where", help="Only items that meet this; see the example.", show_default=False),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many look-alikes.")] = 12,
-    offset: Annotated[int, typer.Option("--offset", min=0, max=10**9, help="Pass over so many of the best.")] = 0,
+    offset: Annotated[
+        int,
+        typer.Option(
+            "--offset", min=0, max=10**9, help="Pass over so many of the best; pages of hnsw and ivf-sq8 may overlap."
+        ),
+    ] = 0,
     threshold: Annotated[
         float | None, typer.Option("--threshold", min=-1, max=1, help="Leave out what scores less.", show_default=False)
     ] = None,

@@ -79,10 +79,9 @@ def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool)
         problem = ""
         try:
             with LocalCatalogue.open(last.name) as opened:
-                outcome = _look_again(looking, opened, last.items)
-                if outcome.report.changed or outcome.report.unreadable != last.report.unreadable:
-                    tell("the folder", outcome, as_json)
-                last = outcome
+                before, last = last, _look_again(looking, opened)
+                if last.report.changed or last.report.unreadable != before.report.unreadable:
+                    tell("the folder", last, as_json)
         except VitrineError as error:
             problem = str(error)
         if problem and problem != said:
@@ -90,7 +89,7 @@ def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool)
         said = problem
 
 
-def _look_again(looking: "FolderSync", opened: "LocalCatalogue", items: int) -> Outcome:
+def _look_again(looking: "FolderSync", opened: "LocalCatalogue") -> Outcome:
     try:
         opened.check_model(looking.encoder.card.identity, looking.encoder.card.name)
     except CatalogueError:
@@ -98,5 +97,4 @@ def _look_again(looking: "FolderSync", opened: "LocalCatalogue", items: int) -> 
     report = looking.run(opened)
     if report.changed:
         opened.save_index()
-        items = len(opened)
-    return Outcome(opened.name, items, report)
+    return Outcome(opened.name, len(opened), report)

@@ -1,13 +1,12 @@
 """A data set into a catalogue."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from vitrine import images
-from vitrine.catalogue import Catalogue, Item
+from vitrine.catalogue import Catalogue, Item, content_hash
 from vitrine.datasets import UNLABELLED, Dataset
 from vitrine.encoder import Encoder
 from vitrine.indexing import Report
@@ -24,7 +23,7 @@ def add_dataset(catalogue: Catalogue, encoder: Encoder, dataset: Dataset, progre
         there = {item.source: item.content for item in catalogue.known()}
         for first in range(0, len(dataset), BATCH):
             batch = dataset[first : first + BATCH]
-            contents = [hashlib.sha256(image).hexdigest()[:32] for image in np.ascontiguousarray(batch.images)]
+            contents = [content_hash(image.tobytes()) for image in batch.images]
             pairs = zip(batch.sources, contents, strict=True)
             wanted = [i for i, (source, content) in enumerate(pairs) if there.get(source) != content]
             report.replaced += (changed := sum(batch.sources[i] in there for i in wanted))
@@ -32,7 +31,7 @@ def add_dataset(catalogue: Catalogue, encoder: Encoder, dataset: Dataset, progre
             report.unchanged += len(batch) - len(wanted)
             if wanted:
                 chosen = batch[np.array(wanted, np.intp)]
-                thumbnails = pool.map(images.thumbnail, chosen.images)
+                thumbnails = pool.map(images.png, chosen.images)  # whole, for `rebuild`
                 vectors = encoder.run(chosen.images).embeddings
                 labels = [names[label] if label != UNLABELLED else None for label in chosen.labels]
                 entries = zip(chosen.sources, labels, [contents[i] for i in wanted], vectors, thumbnails, strict=True)

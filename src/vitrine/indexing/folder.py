@@ -9,7 +9,6 @@ times of its last change (of its content, and of anything about it) are those th
 time that was younger than two seconds then proves nothing, as file systems count no finer than that.
 """
 
-import hashlib
 import os
 import stat
 import time
@@ -22,8 +21,8 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from vitrine import images
-from vitrine.catalogue import Catalogue, Columns, Item, Known, Vectors
+from vitrine import images, storage
+from vitrine.catalogue import Catalogue, Columns, Item, Known, Vectors, content_hash
 from vitrine.datasets.image_folder import Unreadable, find
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, ImageError
@@ -73,7 +72,7 @@ class FolderSync:
         """
         with catalogue.sole_writer():
             start = time.perf_counter()
-            root = _identity(self._folder)
+            root = storage.identity(self._folder)
             found, refused = find(self._folder)
             if not found and not self.how.allow_empty:
                 self._refuse_empty(catalogue, refused)
@@ -257,7 +256,7 @@ class _Pass:
     def drop(self, root: tuple[int, int] | None) -> None:
         """Take out what is gone. root: what the folder was when it was looked through."""
         gone = [item.id for item in self.gone if _is_gone(item.source)]
-        if gone and _identity(self.folder) != root:
+        if gone and storage.identity(self.folder) != root:
             raise DataError(f"The folder {self.folder} went away meanwhile; nothing was taken out; run it again.")
         if gone:
             self.report.removed += self.catalogue.remove(gone)
@@ -323,22 +322,13 @@ def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | _Refuse
         finally:
             if now - changed > _GRAIN and _look(file)[0] == before:
                 stamp = before
-        content = hashlib.sha256(written).hexdigest()[:32]
+        content = content_hash(written)
         if content == known:
             return _Decoded(content, stamp, None, b"")
         image = images.read(written, file)
         return _Decoded(content, stamp, images.prepare(image, spec), images.thumbnail(image))
     except ImageError as error:
         return _Refused(stamp, str(error))
-
-
-def _identity(folder: str) -> tuple[int, int] | None:
-    """Which folder that is, whatever lies there by that name later."""
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _is_gone(file: str) -> bool:

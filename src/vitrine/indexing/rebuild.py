@@ -5,7 +5,6 @@ An item is embedded from its file where that is there and unchanged, else from i
 data set that is the same, pixel by pixel; for others it is nearly so: docs/catalogue.md says how nearly.
 """
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import images
-from vitrine.catalogue import Known
+from vitrine.catalogue import Known, content_hash
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, ImageError
@@ -84,11 +83,11 @@ def _see(item: Known, thumbnail: bytes, spec: ImageSpec) -> _Seen | None:
     with suppress(ImageError):
         if os.path.isabs(item.source):
             written = images.content(Path(item.source))
-            if hashlib.sha256(written).hexdigest()[:32] == item.content:
+            if content_hash(written) == item.content:
                 return _Seen(images.prepare(images.read(written, item.source), spec), whole=True)
     with suppress(ImageError):
         small = images.read(thumbnail)
-        if hashlib.sha256(small.tobytes()).hexdigest()[:32] == item.content:  # of a data set
+        if content_hash(small.tobytes()) == item.content:  # of a data set
             return _Seen(images.resize(small[None], spec)[0], whole=True)
         if not images.is_blank(small):
             return _Seen(images.prepare(small, spec), whole=False)
