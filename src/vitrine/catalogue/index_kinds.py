@@ -13,7 +13,7 @@ Product quantisation would be smaller still, which nothing asks for, and ranks w
 
 How many cells are looked into is settled when the index is built: as few as it takes to find what all cells hold for a
 sample of the items. A byte a number tells near copies badly apart, so the best are scored again by exact vectors:
-recall@10 of 0.92 becomes 0.998 (docs/performance.md, 100,000 items). HNSW is fragile where many items are exact copies,
+recall@10 of 0.92 becomes 0.999 (docs/performance.md, 100,000 items). HNSW is fragile where many items are exact copies,
 for these link to each other only, and searches for other items are caught among them.
 """
 
@@ -37,9 +37,8 @@ faiss: Any = faiss_  # its own type stubs lack half of what is used here, and ar
 _LINKS, _BUILD_WIDTH, _SEARCH_WIDTH = 32, 120, 96  # HNSW's M, efConstruction, efSearch
 _CELLS, _TRAINING = 2, 50  # cells per sqrt(items); vectors a cell is found by
 _PROBES = (4, 8, 16, 32, 64, 128)  # cells looked into
-_ENOUGH, _ASKED, _NEAREST = 0.998, 200, 11  # recall that settles how many; items that are asked, and found for each
+_ENOUGH, _ASKED, _NEAREST = 0.999, 500, 11  # recall that settles how many; items that are asked, and found for each
 _FEW = 1000  # vectors
-_MARGIN = 1.2  # room for a cell, as many times as what it is expected to hold
 
 
 def item_bytes(kind: Kind, dimensions: int) -> int:
@@ -89,37 +88,53 @@ def empty(kind: Kind, dimensions: int, count: int) -> Any:
     return index
 
 
-def prepare(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[Block]], count: int) -> Vectors:
-    """Find the cells, if it has any, and make room for so many items: an array that has to grow takes twice its memory
-    for a moment, and leaves holes. Returns a sample (s, d) of the vectors for `settle`, empty where there are no cells.
+def fill(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[Block]], count: int) -> Ids:
+    """Put all of `blocks()`, `count` vectors (n, d), into an empty index; their ids (n,). Room is made first: an array
+    that has to grow takes twice its memory for a moment, and leaves holes.
     """
-    asked: Vectors = np.empty((0, dimensions), np.float32)
     if kind.startswith("ivf"):
-        vectors = widened(kind, _sample(blocks(), dimensions, count, index.nlist))
-        index.train(vectors)
-        shares = np.bincount(index.quantizer.assign(vectors, 1)[:, 0], minlength=index.nlist) / len(vectors)
-        asked = vectors[:: max(1, len(vectors) // _ASKED)].copy()
-        del vectors
-        for cell, size in enumerate((_MARGIN * count * shares).astype(int).tolist()):
-            index.invlists.resize(cell, size)
-            index.invlists.resize(cell, 0)
+        return _fill_cells(index, kind, dimensions, blocks, count)
     if kind == "hnsw":
         index.hnsw.neighbors.resize(count * (2 * _LINKS + 2))
         index.hnsw.neighbors.resize(0)
-    if kind in ("exact", "hnsw"):
-        codes = flat(index, kind).codes
-        codes.resize(count * 4 * dimensions)
-        codes.resize(0)
-    return asked
+    codes = flat(index, kind).codes
+    codes.resize(count * 4 * dimensions)
+    codes.resize(0)
+    added: list[Ids] = [np.empty(0, np.int64)]
+    for ids, vectors in blocks():
+        index.add(vectors)
+        added.append(ids)
+    return np.concatenate(added)
 
 
-def settle(index: Any, asked: Vectors) -> None:
+def _fill_cells(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[Block]], count: int) -> Ids:
+    """Find the cells; sort all into them, to know how much room each needs; fill them; settle how many to look into."""
+    sample = widened(kind, _sample(blocks(), dimensions, count, index.nlist))
+    index.train(sample)
+    asked = sample[:: max(1, len(sample) // _ASKED)].copy()
+    del sample
+    added: list[Ids] = [np.empty(0, np.int64)]
+    cells = [np.empty(0, np.int64)]
+    for ids, vectors in blocks():
+        added.append(ids)
+        cells.append(index.quantizer.assign(widened(kind, vectors), 1)[:, 0])
+    for cell, size in enumerate(np.bincount(np.concatenate(cells), minlength=index.nlist).tolist()):
+        index.invlists.resize(cell, size)
+        index.invlists.resize(cell, 0)
+    for (_, vectors), assigned in zip(blocks(), cells[1:], strict=True):
+        rows = widened(kind, vectors)
+        if len(rows) != len(assigned):
+            raise ValueError("The blocks are others than a moment ago.")
+        index.add_core(len(rows), faiss.swig_ptr(rows), None, faiss.swig_ptr(assigned))
+    _settle(index, asked)
+    return np.concatenate(added)
+
+
+def _settle(index: Any, asked: Vectors) -> None:
     """Have a full index look into as few of its cells as it takes to find, for the vectors (s, d) of some of its items,
-    nearly all of the ten nearest other ones. Equal scores count as found.
+    nearly all of the ten nearest other ones. Equal scores count as found; as truth counts what many more cells hold.
     """
-    if not len(asked):
-        return
-    index.nprobe = index.nlist
+    index.nprobe = min(index.nlist, max(2 * _PROBES[-1], index.nlist // 8))
     least = searched(index, asked, _NEAREST, None)[0][:, -1:] - 1e-6
     for probes in (*(probes for probes in _PROBES if probes < index.nlist), index.nlist):
         index.nprobe = probes

@@ -62,21 +62,16 @@ class VectorIndex:
     @classmethod
     def build(cls, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[Block]], count: int) -> "VectorIndex":
         """An index of all that `blocks()` yields: ids (n,) int64 and vectors (n, d) float32, L2-normalised, some 10,000
-        at a time. It is called anew for each pass; "ivf" and "ivf-sq8" take two. count: how many there will be, for
+        at a time. It is called anew for each pass; "ivf" and "ivf-sq8" take three. count: how many there will be, for
         which memory and cells are made ready. Raises InputError for other arrays, and when an id comes twice.
         """
         base = index_kinds.empty(kind, dimensions, count)
         index = cls(kind, dimensions, base)
-        asked = index_kinds.prepare(base, kind, dimensions, blocks, count)
-        ids = [index._ids]
-        for block in blocks():
-            named, vectors = index._checked(*block)
-            base.add(index_kinds.widened(kind, vectors))
-            ids.append(named)
-        index._ids = np.concatenate(ids)
+        index._ids = index_kinds.fill(
+            base, kind, dimensions, lambda: (index._checked(*block) for block in blocks()), count
+        )
         index._live = np.ones(len(index._ids), np.bool_)
         index._arrange()
-        index_kinds.settle(base, asked)
         if (index._sorted[1:] == index._sorted[:-1]).any():
             raise InputError("An id came twice; an index takes each once.")
         return index
