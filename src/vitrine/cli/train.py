@@ -31,8 +31,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe by name (siamese, compact, mlp, resnet50, report-a-resnet50, report-a-siamese, report-b-mlp)"
-            " or the path of a TOML file."
+            help="A recipe by name (siamese, compact, mlp, resnet50, resnet50-longer, report-a-resnet50,"
+            " report-a-siamese, report-b-mlp) or the path of a TOML file."
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.", show_default="runs/RECIPE")] = None,
