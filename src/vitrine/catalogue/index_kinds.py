@@ -109,15 +109,18 @@ def fill(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[
 
 def _fill_cells(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], Iterable[Block]], count: int) -> Ids:
     """Find the cells; sort all into them, to know how much room each needs; fill them; settle how many to look into."""
-    sample = widened(kind, _sample(blocks(), dimensions, count, index.nlist))
-    index.train(sample)
-    asked = sample[:: max(1, len(sample) // _ASKED)].copy()
-    del sample
+    index.train(widened(kind, _sample(blocks(), dimensions, count, index.nlist)))
     added: list[Ids] = [np.empty(0, np.int64)]
     cells = [np.empty(0, np.int64)]
+    asked = [np.empty((0, index.d), np.float32)]
+    apart = (count // _ASKED) | 1  # odd, so that most of these are none that the cells were found by
+    passed = 0
     for ids, vectors in blocks():
+        rows = widened(kind, vectors)
         added.append(ids)
-        cells.append(index.quantizer.assign(widened(kind, vectors), 1)[:, 0])
+        cells.append(index.quantizer.assign(rows, 1)[:, 0])
+        asked.append(rows[-passed % apart :: apart].copy())
+        passed += len(rows)
     for cell, size in enumerate(np.bincount(np.concatenate(cells), minlength=index.nlist).tolist()):
         index.invlists.resize(cell, size)
         index.invlists.resize(cell, 0)
@@ -126,7 +129,7 @@ def _fill_cells(index: Any, kind: Kind, dimensions: int, blocks: Callable[[], It
         if len(rows) != len(assigned):
             raise ValueError("The blocks are others than a moment ago.")
         index.add_core(len(rows), faiss.swig_ptr(rows), None, faiss.swig_ptr(assigned))
-    _settle(index, asked)
+    _settle(index, np.concatenate(asked))
     return np.concatenate(added)
 
 
@@ -135,6 +138,8 @@ def _settle(index: Any, asked: Vectors) -> None:
     nearly all of the ten nearest other ones. Equal scores count as found; as truth counts what many more cells hold.
     """
     index.nprobe = min(index.nlist, max(2 * _PROBES[-1], index.nlist // 8))
+    if not len(asked):
+        return
     least = searched(index, asked, _NEAREST, None)[0][:, -1:] - 1e-6
     for probes in (*(probes for probes in _PROBES if probes < index.nlist), index.nlist):
         index.nprobe = probes
