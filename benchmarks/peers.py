@@ -151,7 +151,7 @@ class Lance(Contestant):
 
 
 class Qdrant(Contestant):
-    """Local mode, on disk."""
+    """Local mode, on disk. It warns that it is meant for up to 20,000 items; each is committed by itself."""
 
     module, distributions = "qdrant_client", ("qdrant-client",)
 
