@@ -36,7 +36,7 @@ LARGE: Kind = "ivf"  # above that, where the memory suffices
 faiss: Any = faiss_  # its own type stubs lack half of what is used here, and are wrong about the rest
 _LINKS, _BUILD_WIDTH, _SEARCH_WIDTH = 32, 120, 96  # HNSW's M, efConstruction, efSearch
 _CELLS, _TRAINING = 2, 50  # cells per sqrt(items); vectors a cell is found by
-_PROBES = (4, 8, 16, 32, 64, 128)  # cells looked into
+_PROBES = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # cells looked into
 _ENOUGH, _ASKED, _NEAREST = 0.999, 500, 11  # recall that settles how many; items that are asked, and found for each
 _FEW = 1000  # vectors
 
