@@ -222,3 +222,48 @@ def test_product_shots_made_of_real_items_are_recognised(light: bool, real_split
     photo = (encoder.run(seen).logits.argmax(axis=1) == part.labels).mean()
     assert plain > 0.9
     assert photo >= plain - 0.01
+
+
+def coloured(h: int, w: int) -> Image.Image:
+    """Noise in colour on a plain ground."""
+    pixels = np.full((h, w, 3), (240, 250, 245), np.uint8)
+    part = pixels[h // 4 : h // 2, w // 5 : w // 2]
+    part[:] = np.random.default_rng(0).integers(0, 256, part.shape)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("spec", [PLAIN_GREY, ImageSpec(28, 28, 1, "light", (0.0,), (1.0,)), RGB])
+def test_a_pil_image_is_prepared_as_its_array_is(spec: ImageSpec) -> None:
+    for image in (coloured(300, 200), coloured(300, 200).convert("L"), coloured(28, 28)):
+        assert (images.prepare(image, spec) == images.prepare(images.read(image), spec)).all()
+        assert images.thumbnail(image) == images.thumbnail(images.read(image))
+
+
+def test_a_pil_image_is_left_as_it_was() -> None:
+    image = coloured(300, 200)
+    before = image.tobytes()
+    images.thumbnail(images.opened(image))
+    assert (image.size, image.tobytes()) == ((200, 300), before)
+
+
+def test_a_thumbnail_holds_nothing_but_pixels() -> None:
+    for size in (200, 20):
+        made = io.BytesIO()
+        coloured(size, size).save(made, "JPEG", comment=b"by Ann", icc_profile=b"profile", dpi=(300, 300))
+        small = Image.open(io.BytesIO(images.thumbnail(images.opened(made.getvalue()))))
+        assert not {"comment", "icc_profile", "dpi"} & set(small.info)
+
+
+def test_grey_is_the_luma_of_bt_601() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    assert np.abs(images.grey(colours)[..., 0] - colours @ np.array([0.299, 0.587, 0.114])).max() < 0.51
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]))
+def test_how_far_rows_and_columns_are_from_the_ground(seed: int, h: int, w: int, c: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, ground = rng.integers(0, 256, (h, w, c), np.uint8), rng.integers(0, 256, c, np.uint8)
+    far = np.abs(image.astype(int) - ground).max(axis=2)
+    rows, columns = images._profiles(image, ground)
+    assert (rows == far.max(axis=1)).all()
+    assert (columns == far.max(axis=0)).all()

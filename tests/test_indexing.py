@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pictures import save_folder
+from vitrine import storage
 from vitrine.catalogue import filters
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Splits
@@ -377,7 +378,7 @@ def test_a_csv_elsewhere_and_one_that_is_wrong(photos: Path, catalogue: LocalCat
 def test_pictures_are_decoded_by_several_threads(
     photos: Path, catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(storage, "cores", lambda: 2)
     meeting = threading.Barrier(2, timeout=30)
     decode = folder._decode
     names: set[str] = set()

@@ -85,3 +85,11 @@ def test_remove_folder_takes_a_missing_one(tmp_path: Path) -> None:
     storage.write_text(tmp_path / "folder" / "file", "text")
     storage.remove_folder(tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
+
+
+def test_cores_are_those_that_this_program_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 6}, raising=False)
+    assert storage.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # not on macOS and Windows
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert storage.cores() == 1

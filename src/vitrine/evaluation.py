@@ -3,7 +3,6 @@
 What is measured (the subject) is an `Encoder`, or `RawPixels`, the baseline that has learnt nothing.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vitrine import images, metrics
+from vitrine import images, metrics, storage
 from vitrine.datasets import UNLABELLED, Dataset, Splits
 from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import DataError, InputError
@@ -284,7 +283,7 @@ def retrieval(
                 metrics.map_at_k(ranked, K),
             )
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(storage.cores()) as pool:
         for first, scores in _blocks(queries, gallery):
             list(pool.map(measure, range(first, first + len(scores)), scores))
             progress(first + len(scores), len(queries))
@@ -423,10 +422,6 @@ def _check_labelled(*parts: Dataset) -> None:
                 f"{np.count_nonzero(part.labels == UNLABELLED):,} of the {len(part):,} images of {part.name} have no"
                 " class; put each picture into a sub-folder named like its class."
             )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Steps:

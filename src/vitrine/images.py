@@ -10,14 +10,16 @@ import io
 import math
 import stat
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from vitrine import storage
 from vitrine.errors import ImageError
 from vitrine.spec import ImageSpec
 
@@ -33,6 +35,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG takes MPO, too
 TRIM = 0.05  # of the full range: how far a pixel may be from the corners' colour and still count as ground
 _EDGE_REACH, _EDGE_HEIGHT = 0.5, 0.7  # see `_trim`
 _SKIP = 5  # the picture is shrunk to so many times the wanted size, then rows and columns are skipped
+_KEPT = 16 * 2**20  # bytes; see `decoders`
 _DRAFT_SIDE = 512  # a JPEG may be decoded at a reduced scale, but not below this
 
 
@@ -45,8 +48,11 @@ def read(picture: Picture, name: str | None = None) -> Pixels:
     million pixels is averaged down by a whole factor.
     Raises ImageError: missing, empty, not a picture, damaged, over 89 million pixels or 200 MiB.
     """
-    if isinstance(picture, np.ndarray):
-        return _from_array(picture)
+    return _from_array(picture) if isinstance(picture, np.ndarray) else array(opened(picture, name))
+
+
+def opened(picture: str | Path | bytes | Image.Image, name: str | None = None) -> Image.Image:
+    """As `read`, but as a PIL image of mode L or RGB."""
     name = name or (str(picture) if isinstance(picture, str | Path) else "The picture")
     given = content(Path(picture)) if isinstance(picture, str | Path) else picture
     if given == b"":
@@ -72,6 +78,14 @@ def read(picture: Picture, name: str | None = None) -> Pixels:
         raise ImageError(f"{name} is damaged ({error}); save it again.") from error
 
 
+def decoders() -> ThreadPoolExecutor:
+    """Threads to decode many pictures on, one a core."""
+    # Once a large block has come and gone, glibc keeps what is freed; before, it gives the memory of every picture back
+    # to the system and asks for it anew, which takes as long as decoding does.
+    bytearray(_KEPT)
+    return ThreadPoolExecutor(storage.cores())
+
+
 def content(path: Path) -> bytes:
     """The bytes of a picture file. Raises ImageError: missing, no regular file, unreadable, over MAX_BYTES."""
     try:
@@ -87,8 +101,8 @@ def content(path: Path) -> bytes:
         raise ImageError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
 
 
-def prepare(image: Pixels, spec: ImageSpec) -> Pixels:
-    """What a model with `spec` sees of an image from `read`: (spec.height, spec.width, spec.channels) uint8."""
+def prepare(image: Pixels | Image.Image, spec: ImageSpec) -> Pixels:
+    """What a model with `spec` sees of an image from `read` or `opened`: as large as the spec says, (h, w, c) uint8."""
     return steps(image, spec)[-1].image
 
 
@@ -100,17 +114,19 @@ class Step:
     image: Pixels
 
 
-def steps(image: Pixels, spec: ImageSpec) -> list[Step]:
+def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
     """Every step that `prepare` takes. An image that has the size and the ground already is left as it is."""
+    image = array(photo) if isinstance(photo, Image.Image) else photo
     taken = [Step("photo", image)]
     fits = image.shape[:2] == (spec.height, spec.width)
     ground = _corner_colour(image)  # (c,)
+    inside = (slice(None), slice(None)) if fits else _trim(image, ground, spec)
+    image = image[inside]
     if not fits:
-        image = _trim(image, ground, spec)
         taken.append(Step("trimmed", image))
     if spec.channels == 1:
         level = int(grey(ground.reshape(1, 1, -1)).item())
-        image, ground = grey(image), np.array([0 if spec.ground == "dark" else 255], np.uint8)
+        image, ground = grey(photo)[inside], np.array([0 if spec.ground == "dark" else 255], np.uint8)
         if (level > 127) != (spec.ground == "light"):
             image, level = 255 - image, 255 - level
         if not fits:
@@ -124,17 +140,22 @@ def steps(image: Pixels, spec: ImageSpec) -> list[Step]:
     return taken
 
 
-def grey(image: Pixels) -> Pixels:
+def grey(image: Pixels | Image.Image) -> Pixels:
     """(h, w, c) -> (h, w, 1): luma of ITU-R BT.601, as Pillow and Fashion-MNIST's makers have it."""
-    if image.shape[2] == 1:
-        return image
-    luma: Pixels = (image @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)  # (h, w)
-    return luma[..., None]
+    if isinstance(image, Image.Image):
+        return array(image.convert("L"))
+    return image if image.shape[2] == 1 else array(to_pil(image).convert("L"))
 
 
 def to_pil(image: Pixels) -> Image.Image:
     """(h, w, 1 or 3) uint8 as a PIL image."""
     return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+
+
+def array(image: Image.Image) -> Pixels:
+    """A PIL image of mode L or RGB as (h, w, 1 or 3) uint8."""
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def resize(batch: Pixels, spec: ImageSpec) -> Pixels:
@@ -157,13 +178,16 @@ def png(image: Pixels) -> bytes:
     return written.getvalue()
 
 
-def thumbnail(image: Pixels, side: int = 96) -> bytes:
+def thumbnail(image: Pixels | Image.Image, side: int = 96) -> bytes:
     """A small copy for display, its longest side at most `side`: PNG for what is tiny, else JPEG."""
-    small = to_pil(image)
-    if max(small.size) <= 32:
-        return png(image)
+    whole = image if isinstance(image, Image.Image) else to_pil(image)
+    scale = min(1, side / max(whole.size))
+    size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
+    small = whole.resize(size, Image.Resampling.HAMMING, reducing_gap=2)
+    if max(size) <= 32:
+        return png(array(small))
+    small.info.clear()  # comments, profiles and the like
     written = io.BytesIO()
-    small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2)
     small.save(written, "JPEG", quality=85)
     return written.getvalue()
 
@@ -188,37 +212,34 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
     return image
 
 
-def _from_pil(image: Image.Image, name: str) -> Pixels:
+def _from_pil(image: Image.Image, name: str) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{name} has {image.width}x{image.height} pixels; allowed are {MAX_PIXELS:,}. Make it smaller."
         )
     image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG only; None keeps the mode
     try:
-        upright = ImageOps.exif_transpose(image)
+        image.load()
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        upright = ImageOps.exif_transpose(image) if turned else image
     except (struct.error, SyntaxError, ValueError, TypeError, KeyError):  # damaged EXIF: the picture itself may be well
         upright = image
-    pixels = _eight_bit(upright)
-    factor = math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / _WORKING_PIXELS))
-    return pixels if factor < 2 else _array(to_pil(pixels).reduce(factor))
+    upright.load()  # again, where its EXIF was in the way
+    plain = _eight_bit(upright)
+    factor = math.ceil(math.sqrt(plain.width * plain.height / _WORKING_PIXELS))
+    return plain if factor < 2 else plain.reduce(factor)
 
 
-def _array(image: Image.Image) -> Pixels:
-    """A grey or RGB PIL image as (h, w, 1 or 3)."""
-    pixels = np.asarray(image)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def _eight_bit(image: Image.Image) -> Pixels:
+def _eight_bit(image: Image.Image) -> Image.Image:
     """Any of Pillow's modes as grey or RGB."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep(np.asarray(image, np.float64))
+        return to_pil(_from_deep(np.asarray(image, np.float64)))
     if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[..., None]
+        return image.convert("L")
     if image.has_transparency_data:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-    return np.asarray(image.convert("RGB"))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_deep(values: npt.NDArray[np.float64]) -> Pixels:
@@ -238,29 +259,38 @@ def _corner_colour(image: Pixels) -> Pixels:
     return colour
 
 
-def _trim(image: Pixels, ground: Pixels, spec: ImageSpec) -> Pixels:
-    """Cut off the edges that are ground; a picture that is all ground stays whole.
+def _trim(image: Pixels, ground: Pixels, spec: ImageSpec) -> tuple[slice, slice]:
+    """The rows and columns that are left when the edges that are ground are cut off; of a picture that is all ground,
+    all of them.
 
     An edge lies where the difference from the ground first exceeds TRIM. Where it is soft (an enlarged picture), it
     lies at 0.7 of the height that it rises to within half of a pixel of the model's input: blur makes nothing larger.
     """
-    difference = np.abs(image.astype(np.int16) - ground.astype(np.int16)).max(axis=2)  # (h, w)
-    rows, columns = difference.max(axis=1), difference.max(axis=0)  # the most in each row, in each column
+    rows, columns = _profiles(image, ground)
     if rows.max() <= TRIM * 255:
-        return image
+        return slice(None), slice(None)
     reach = math.ceil(_EDGE_REACH * max(_span(rows) / spec.height, _span(columns) / spec.width))
     top, bottom = _soft_edge(rows, reach), len(rows) - _soft_edge(rows[::-1], reach)
     left, right = _soft_edge(columns, reach), len(columns) - _soft_edge(columns[::-1], reach)
-    return image[top:bottom, left:right]
+    return slice(top, bottom), slice(left, right)
 
 
-def _span(profile: npt.NDArray[np.int16]) -> int:
+def _profiles(image: Pixels, ground: Pixels) -> tuple[Pixels, Pixels]:
+    """How far the pixels of each row (h,), and those of each column (w,), are from the ground at most."""
+    h, w, c = image.shape
+    flat, level = image.reshape(h, w * c), np.tile(ground, w)  # not over the channels alone: NumPy is slow there
+    difference = np.maximum(flat, level)
+    difference -= np.minimum(flat, level)
+    return difference.max(axis=1), difference.max(axis=0).reshape(w, c).max(axis=1)
+
+
+def _span(profile: Pixels) -> int:
     """How many pixels lie from the first to the last one above TRIM."""
     above = np.flatnonzero(profile > TRIM * 255)
     return int(above[-1] - above[0]) + 1
 
 
-def _soft_edge(profile: npt.NDArray[np.int16], reach: int) -> int:
+def _soft_edge(profile: Pixels, reach: int) -> int:
     """Where the first pixel lies that is above TRIM and high on the rise within `reach` from there."""
     first = int(np.argmax(profile > TRIM * 255))
     near = profile[first : first + reach]
@@ -269,10 +299,10 @@ def _soft_edge(profile: npt.NDArray[np.int16], reach: int) -> int:
 
 def _spread(image: Pixels, level: int, spec: ImageSpec) -> Pixels:
     """Grey image (h, w, 1), its ground at `level`, spread so that the ground becomes black (on a light one, white)."""
-    values = image.astype(np.float32)
+    values = np.arange(256, dtype=np.float32)
     spread = (values - level) * (255 / (255 - level)) if spec.ground == "dark" else values * (255 / level)
-    whole: Pixels = np.clip(spread + 0.5, 0, 255).astype(np.uint8)
-    return whole
+    table = np.clip(spread + 0.5, 0, 255).astype(np.uint8)
+    return array(to_pil(image).point(table.tolist()))
 
 
 def _fit(image: Pixels, ground: Pixels, spec: ImageSpec) -> Pixels:

@@ -3,7 +3,6 @@
 openTSNE does the work, FAISS finds the neighbours, the first two principal components are the start.
 """
 
-import os
 from dataclasses import dataclass
 
 import faiss
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import openTSNE
 from openTSNE import affinity, initialization
 
+from vitrine import storage
 from vitrine.errors import InputError
 from vitrine.progress import Progress, silent
 
@@ -164,6 +164,4 @@ def _start(embeddings: Vectors, seed: int) -> Points:
 
 def _jobs(n: int) -> int:
     """Threads for n points. Few are done sooner than threads have met, on a busy machine by far."""
-    if n < FEW:
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if n < FEW else storage.cores()

@@ -57,6 +57,11 @@ def memory() -> int:
     return min(found)
 
 
+def cores() -> int:
+    """How many processor cores this program may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def disk_error(error: OSError, path: Path) -> StorageError:
     """The sentence for an operating system's refusal at `path`."""
     reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}; check the disk and the path")

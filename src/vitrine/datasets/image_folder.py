@@ -10,7 +10,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from vitrine.spec import ImageSpec
 PLAIN_GREY = ImageSpec(28, 28, 1, "dark", (0.0,), (1.0,))
 """The look of Fashion-MNIST."""
 
-_CACHE_VERSION = 1  # to be raised when `images.prepare` changes what it gives
+_CACHE_VERSION = 2  # to be raised when `images.prepare` changes what it gives
 
 
 @dataclass(frozen=True)
@@ -153,11 +152,11 @@ def _decoded(files: list[Path], spec: ImageSpec) -> Iterator[tuple[Path, bytes |
 
     def one(file: Path) -> bytes | str:
         try:
-            return images.prepare(images.read(file), spec).tobytes()
+            return images.prepare(images.opened(file), spec).tobytes()
         except ImageError as error:
             return str(error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with images.decoders() as pool:
         try:
             yield from zip(files, pool.map(one, files), strict=True)
         finally:

@@ -1,8 +1,5 @@
 """A data set into a catalogue."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from vitrine import images
@@ -19,7 +16,7 @@ def add_dataset(catalogue: Catalogue, encoder: Encoder, dataset: Dataset, progre
     """Every image of a data set that already has the look that the model wants. Raises what the catalogue raises."""
     report = Report()
     names = dataset.class_names["en"]
-    with catalogue.sole_writer(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with catalogue.sole_writer(), images.decoders() as pool:
         there = {item.source: item.content for item in catalogue.known()}
         for first in range(0, len(dataset), BATCH):
             batch = dataset[first : first + BATCH]

@@ -207,7 +207,7 @@ class _Pass:
         """Decode, embed and add; while one batch is embedded, the next is decoded."""
         batches = [self.wanted[first : first + BATCH] for first in range(0, len(self.wanted), BATCH)]
         done = 0
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with images.decoders() as pool:
             try:
                 following = self._submit(pool, batches[0]) if batches else []
                 for number, batch in enumerate(batches, 1):
@@ -325,8 +325,8 @@ def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | _Refuse
         content = content_hash(written)
         if content == known:
             return _Decoded(content, stamp, None, b"")
-        image = images.read(written, file)
-        return _Decoded(content, stamp, images.prepare(image, spec), images.thumbnail(image))
+        picture = images.opened(written, file)
+        return _Decoded(content, stamp, images.prepare(picture, spec), images.thumbnail(picture))
     except ImageError as error:
         return _Refused(stamp, str(error))
 

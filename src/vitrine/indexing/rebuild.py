@@ -6,7 +6,6 @@ data set that is the same, pixel by pixel; for others it is nearly so: docs/cata
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
@@ -56,7 +55,7 @@ def rebuild(catalogue: LocalCatalogue, encoder: Encoder, progress: Progress = si
     if catalogue.moved(encoder):
         count = len(catalogue)
         return Rebuilt(count, kept=count)
-    with catalogue.moving(encoder) as collected, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with catalogue.moving(encoder) as collected, images.decoders() as pool:
         items = sorted(catalogue.known(), key=lambda item: item.id)
         there = collected.ids()
         left = [item for item in items if item.id not in there]
@@ -84,7 +83,7 @@ def _see(item: Known, thumbnail: bytes, spec: ImageSpec) -> _Seen | None:
         if os.path.isabs(item.source):
             written = images.content(Path(item.source))
             if content_hash(written) == item.content:
-                return _Seen(images.prepare(images.read(written, item.source), spec), whole=True)
+                return _Seen(images.prepare(images.opened(written, item.source), spec), whole=True)
     with suppress(ImageError):
         small = images.read(thumbnail)
         if content_hash(small.tobytes()) == item.content:  # of a data set
