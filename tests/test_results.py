@@ -1,4 +1,4 @@
-"""docs/results.md says what the logs in benchmarks/results say: the script that writes it, and what writes the logs."""
+"""docs/results.md and docs/performance.md say what the logs say: the scripts that write them, and the logs."""
 
 import json
 import re
@@ -10,6 +10,7 @@ import pytest
 
 import logs
 import make_demo
+import make_performance
 import make_results
 import record
 from vitrine.training import models, recipe
@@ -35,6 +36,13 @@ def write(path: Path, *lines: dict[str, Any]) -> None:
 def test_the_page_says_what_the_logs_say() -> None:
     """If not: python benchmarks/make_results.py"""
     assert make_results.page(logs.read(RESULTS)) == make_results.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_on_performance_says_what_the_logs_say() -> None:
+    """If not: python benchmarks/make_performance.py --picture"""
+    found = logs.read(RESULTS)
+    assert make_performance.page(found) == make_performance.PAGE.read_text(encoding="utf-8")
+    assert f"### {1_000_000:,} items" in make_performance.page(found)
 
 
 def test_what_check_says_of_a_page_that_was_edited(
@@ -179,7 +187,7 @@ def test_logs_that_are_still_to_come_complete_the_page(tmp_path: Path) -> None:
 
     text = make_results.page(logs.read(tmp_path))
     missing = [each for each in text.splitlines() if logs.MISSING in each.lower()]
-    assert [each[:8] for each in missing] == ["made: [b", "| B5 | S", "| B9 | a"]  # the rule; a loss; real photos
+    assert [each[:8] for each in missing] == ["made: [b", "| B9 | a"]  # the rule; real photos
     assert "recipe `resnet50`, then `resnet50-longer` | seeds 0, 1, 2; last epoch | |" in text
     assert "| second view 0.1, looks 0.1 | 0.5000 ± 0.0000 |" in text
 
