@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def source(position: int) -> str:
     return f"{position:06d}.png"
 
 
-class Contestant:
+class Contestant(ABC):
     """module, distributions: what it is imported as, and what has to be installed. ladder: the efforts that its search
     may be given, from the least; none where it compares everything.
     """
@@ -43,19 +44,21 @@ class Contestant:
     distributions: tuple[str, ...]
     ladder: tuple[int, ...] = ()
 
+    @abstractmethod
     def fill(self, folder: Path, vectors: Vectors) -> None:
         """Put in all items, with label and source, so that they are there when the process has ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, folder: Path) -> None:
-        raise NotImplementedError
+        """Open what `fill` left there, in another process."""
 
+    @abstractmethod
     def search(self, queries: Vectors, effort: int) -> Any:
         """The best ten of each, in the contestant's own form, but with all numbers and words ready for Python."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, found: Any) -> Matches:
-        raise NotImplementedError
+        """What `search` returned, as (id, score, label, source) of each query's best."""
 
 
 class Faiss(Contestant):
