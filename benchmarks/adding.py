@@ -94,7 +94,7 @@ def fill(folder: Path, count: int, width: int) -> int:
 
 
 def by_vitrine(file: Path, spec: ImageSpec) -> Pixels:
-    return images.prepare(images.opened(file), spec)
+    return images.prepare(images.opened(file, spec=spec), spec)
 
 
 def by_pillow(file: Path, spec: ImageSpec) -> Pixels:

@@ -154,9 +154,19 @@ def test_a_damaged_catalogue_is_named_mended_and_filled_again(cli: Cli, shop: Pa
         "items": 22,
         "sound": True,
         "problem": None,
+        "index": "sound",
         "lost": [],
     }
     assert "22 items, all sound" in cli("index", "verify", "shop")[1]
+    (index,) = local.folder("shop").glob("index-*.faiss")
+    for as_json in (False, True):
+        (index,) = local.folder("shop").glob("index-*.faiss")
+        index.write_bytes(index.read_bytes()[:-9])
+        if as_json:
+            assert answer(cli, "index", "verify", "shop")["index"] == "made anew"
+        else:
+            assert "was made anew" in cli("index", "verify", "shop")[1]
+    assert answer(cli, "index", "verify", "shop")["index"] == "sound"
     with closing(sqlite3.connect(local.folder("shop") / "catalogue.sqlite")) as connection:
         connection.execute("UPDATE vectors SET vector = zeroblob(748) WHERE id IN (3, 5)")
         connection.execute("UPDATE items SET label = 'x' WHERE source = ?", (elsewhere,))

@@ -62,10 +62,14 @@ def test_the_first_frame_of_an_animation() -> None:
     assert (images.read(content) == 30).all()
 
 
-def test_a_large_jpeg_is_decoded_at_a_reduced_scale_but_not_below_512() -> None:
-    shape = images.read(written(Image.new("RGB", (4000, 3000)), "JPEG")).shape
-    assert shape[0] >= 512
-    assert shape[1] < 2001
+@pytest.mark.parametrize(
+    ("side", "height"),
+    [(None, 750), (28, 375), (64, 750), (96, 1500), (400, 1500)],  # the last as it has too many pixels whole
+)
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale_but_not_below_what_is_wanted(side: int | None, height: int) -> None:
+    spec = side and ImageSpec(side, side, 1, "dark", (0.0,), (1.0,))
+    shape = images.read(written(Image.new("RGB", (4000, 3000)), "JPEG"), spec=spec or None).shape
+    assert shape[:2] == (height, height * 4 // 3)
 
 
 def test_a_large_picture_is_averaged_down() -> None:
@@ -208,8 +212,13 @@ def test_a_truncated_picture_that_pillow_opened_is_one_sentence() -> None:
 def test_thumbnails_are_small_and_open() -> None:
     for image in (product_shot(light=True), product_shot(light=False)[..., :1], np.zeros((28, 28, 1), np.uint8)):
         content = images.thumbnail(image)
-        assert max(images.read(content).shape[:2]) <= 96
+        assert min(96, max(image.shape)) <= max(images.read(content).shape[:2]) < 192
         assert len(content) < 5000
+
+
+@pytest.mark.parametrize(("size", "small"), [((191, 20), (191, 20)), ((192, 20), (96, 10)), ((4000, 3), (98, 1))])
+def test_a_thumbnail_is_averaged_down_by_a_whole_factor(size: tuple[int, int], small: tuple[int, int]) -> None:
+    assert Image.open(io.BytesIO(images.thumbnail(Image.new("L", size)))).size == small
 
 
 @pytest.mark.slow

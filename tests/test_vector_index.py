@@ -273,7 +273,7 @@ def test_a_truncated_file_is_refused(file: Path) -> None:
 def test_a_damaged_file_is_refused(file: Path) -> None:
     """Every byte of the header, and many of what follows, which is small enough to be checked as a whole."""
     content = file.read_bytes()
-    for at in (*range(68), *range(72, len(content), 499), len(content) - 1):
+    for at in (*range(72), *range(72, len(content), 499), len(content) - 1):
         for flip in (0x01, 0x80):
             assert refused(file, content[:at] + bytes([content[at] ^ flip]) + content[at + 1 :])
 
@@ -284,8 +284,20 @@ def test_links_to_nowhere_are_refused_even_when_no_checksum_tells(file: Path, mo
     links = content.rfind(struct.pack("<i", -1) * 20)
     content[links : links + 4] = struct.pack("<i", 2**30)
     head = vector_index._HEADER.unpack_from(content)
-    monkeypatch.setattr(vector_index, "_checksums", lambda *_: head[-2:])
+    monkeypatch.setattr(vector_index, "_checksums", lambda *_: head[-3:-1])
     assert refused(file, bytes(content))
+
+
+def test_damage_between_the_samples_is_found_in_the_whole(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_index, "_SAMPLE", 16)
+    VectorIndex.build("exact", SIZE, lambda: [(np.arange(200), some(200))], 200).save(file, 3)
+    assert len(VectorIndex.load(file, whole=True)) == 200
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+    assert len(VectorIndex.load(file)) == 200
+    with pytest.raises(CatalogueError, match="it is damaged"):
+        VectorIndex.load(file, whole=True)
 
 
 @pytest.mark.parametrize("kind", ["ivf", "ivf-sq8"])
@@ -312,9 +324,9 @@ def test_foreign_missing_and_newer_files_are_refused(file: Path) -> None:
     content = file.read_bytes()
     for other in (b"", b"x" * 72, b"SQLite format 3\0" + bytes(5000), content[72:]):
         assert refused(file, other)
-    head = bytearray(content[:64])
+    head = bytearray(content[:68])
     head[8:12] = struct.pack("<I", vector_index.FORMAT_VERSION + 1)
-    assert refused(file, bytes(head) + struct.pack("<I", zlib.crc32(head)) + content[68:])
+    assert refused(file, bytes(head) + struct.pack("<I", zlib.crc32(head)) + content[72:])
     with pytest.raises(CatalogueError, match=r"\(it has format \d, "):
         VectorIndex.load(file)
     for path in (file.parent, file.with_name("missing")):

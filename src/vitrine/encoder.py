@@ -1,6 +1,5 @@
 """A model file at work: pictures in, classes and embeddings out, by ONNX Runtime. Nothing here knows torch."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,11 +74,14 @@ class Encoder:
         return cls.from_content(file.content, file.card)
 
     @classmethod
-    def from_content(cls, content: bytes, card: ModelCard) -> "Encoder":
-        """An encoder from a model file's bytes and its card. Raises ModelFileError when ONNX Runtime refuses them."""
+    def from_content(cls, content: bytes, card: ModelCard, threads: int | None = None) -> "Encoder":
+        """An encoder from a model file's bytes and its card, that runs on so many threads, one a core by default.
+
+        Raises ModelFileError when ONNX Runtime refuses them.
+        """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        options.intra_op_num_threads = storage.cores() if threads is None else threads
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no public base
@@ -100,6 +102,10 @@ class Encoder:
                     " make it anew with `vitrine train`."
                 )
         return cls(card, content, session)
+
+    def on_one_thread(self) -> "Encoder":
+        """The same model, for many threads at once: each call is answered on the thread that makes it."""
+        return Encoder.from_content(self.content, self.card, threads=1)
 
     def run(self, batch: npt.NDArray[np.uint8], progress: Progress = silent) -> Outputs:
         """Answers for images (n, h, w, c) uint8 that already look as the model's image spec says.
@@ -130,7 +136,9 @@ class Encoder:
         """Pictures of any kind as the images (n, h, w, c) that the model wants to see. Raises ImageError."""
         if not pictures:
             return np.empty((0, *self.card.image.shape), np.uint8)
-        return np.stack([images.prepare(images.read(picture), self.card.image) for picture in pictures])
+        return np.stack(
+            [images.prepare(images.read(picture, spec=self.card.image), self.card.image) for picture in pictures]
+        )
 
     def predictions(self, outputs: Outputs) -> list[Prediction]:
         """Logits as calibrated probabilities and names."""

@@ -35,24 +35,29 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG takes MPO, too
 TRIM = 0.05  # of the full range: how far a pixel may be from the corners' colour and still count as ground
 _EDGE_REACH, _EDGE_HEIGHT = 0.5, 0.7  # see `_trim`
 _SKIP = 5  # the picture is shrunk to so many times the wanted size, then rows and columns are skipped
+_SMALL = 96  # pixels, see `thumbnail`
 _KEPT = 16 * 2**20  # bytes; see `decoders`
-_DRAFT_SIDE = 512  # a JPEG may be decoded at a reduced scale, but not below this
+_SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side below this;
+_SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see
 
 
-def read(picture: Picture, name: str | None = None) -> Pixels:
+def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None) -> Pixels:
     """The picture as (h, w, 1) grey or (h, w, 3) RGB, uint8: first frame, EXIF orientation applied, alpha laid on
     white.
 
-    name: what to call it in an error; a path is called by itself.
-    Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, never below 512 pixels a side, and whatever then has more than 4
-    million pixels is averaged down by a whole factor.
+    name: what to call it in an error; a path is called by itself. spec: what the model wants that is to see it.
+    Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels (for a model, 8 times what it wants to
+    see, at least 256), and whatever then has more than 4 million pixels is averaged down by a whole factor.
     Raises ImageError: missing, empty, not a picture, damaged, over 89 million pixels or 200 MiB.
     """
-    return _from_array(picture) if isinstance(picture, np.ndarray) else array(opened(picture, name))
+    return _from_array(picture) if isinstance(picture, np.ndarray) else array(opened(picture, name, spec))
 
 
-def opened(picture: str | Path | bytes | Image.Image, name: str | None = None) -> Image.Image:
+def opened(
+    picture: str | Path | bytes | Image.Image, name: str | None = None, spec: ImageSpec | None = None
+) -> Image.Image:
     """As `read`, but as a PIL image of mode L or RGB."""
+    side = max(_SEEN_SIDE, _SEEN_TIMES * max(spec.height, spec.width)) if spec else _SIDE
     name = name or (str(picture) if isinstance(picture, str | Path) else "The picture")
     given = content(Path(picture)) if isinstance(picture, str | Path) else picture
     if given == b"":
@@ -61,9 +66,9 @@ def opened(picture: str | Path | bytes | Image.Image, name: str | None = None) -
         raise ImageError(f"{name} has more than {MAX_BYTES:,} bytes; make it smaller.")
     try:
         if isinstance(given, Image.Image):
-            return _from_pil(given, name)
+            return _from_pil(given, name, side)
         with Image.open(io.BytesIO(given), formats=_FORMATS) as opened:
-            return _from_pil(opened, name)
+            return _from_pil(opened, name, side)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."
@@ -178,13 +183,13 @@ def png(image: Pixels) -> bytes:
     return written.getvalue()
 
 
-def thumbnail(image: Pixels | Image.Image, side: int = 96) -> bytes:
-    """A small copy for display, its longest side at most `side`: PNG for what is tiny, else JPEG."""
+def thumbnail(image: Pixels | Image.Image) -> bytes:
+    """A small copy for display, averaged down by a whole factor, its longest side at least 96 pixels, if the picture's
+    is, and below 192: PNG for what is tiny, else JPEG.
+    """
     whole = image if isinstance(image, Image.Image) else to_pil(image)
-    scale = min(1, side / max(whole.size))
-    size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
-    small = whole.resize(size, Image.Resampling.HAMMING, reducing_gap=2)
-    if max(size) <= 32:
+    small = whole.reduce(max(1, max(whole.size) // _SMALL))
+    if max(small.size) <= 32:
         return png(array(small))
     small.info.clear()  # comments, profiles and the like
     written = io.BytesIO()
@@ -212,12 +217,12 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
     return image
 
 
-def _from_pil(image: Image.Image, name: str) -> Image.Image:
+def _from_pil(image: Image.Image, name: str, side: int) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{name} has {image.width}x{image.height} pixels; allowed are {MAX_PIXELS:,}. Make it smaller."
         )
-    image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG only; None keeps the mode
+    image.draft(None, (side, side))  # JPEG only; None keeps the mode
     try:
         image.load()
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1

@@ -321,6 +321,19 @@ class LocalCatalogue:
             found = damage.check(self._store, meta, progress)
         return found if readable else replace(found, problem="what it says of itself cannot be read")
 
+    def check_index(self) -> bool:
+        """Read the whole index file. False where it is damaged, or cannot be used for another reason; then it is made
+        anew.
+        """
+        with self._told(), self._store.reading():
+            try:
+                for path in self._place.glob("index-*.faiss"):
+                    VectorIndex.load(path, whole=True)
+            except CatalogueError:
+                self._index = self._build(self._store.meta())
+                return False
+        return True
+
     def repair(self, progress: Progress = silent) -> tuple[Lost, ...]:
         """Make a damaged catalogue whole again, without the items that it has lost, which are returned: they can be
         added again from where they came. One that is sound is left as it is.

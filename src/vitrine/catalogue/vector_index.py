@@ -6,7 +6,7 @@ compared as they are: so a base that is a view of a file stays one, and a small 
 positions, those of the base first; an array says which id lies at each. What is removed is only marked, and never comes
 back. The owner builds anew when `garbage` is large, and when the index is `outgrown`.
 
-File, format 2: the header (_HEADER) and its CRC-32, 4 bytes of zeros; the ids, int64; the tail, float32; a bit for
+File, format 3: the header (_HEADER) and its CRC-32; the ids, int64; the tail, float32; a bit for
 every position that is live; the base as FAISS writes it. Little-endian. An index is for one thread at a time.
 """
 
@@ -25,7 +25,7 @@ from vitrine.catalogue import index_kinds
 from vitrine.catalogue.index_kinds import Block, Ids, Kind, Vectors, faiss
 from vitrine.errors import CatalogueError, InputError
 
-FORMAT_VERSION = 2  # 1 did not say how many cells to look into
+FORMAT_VERSION = 3  # 1 did not say how many cells to look into, 2 had no checksum of the whole base
 Mask = npt.NDArray[np.bool_]
 Exact = Callable[[Ids], Vectors]
 
@@ -35,10 +35,11 @@ _TAIL = 4096  # items that wait outside the base
 _SCAN = 20_000  # so few allowed items are copied out and compared
 _CHUNK = 2**23  # numbers gathered at a time to score candidates: 32 MiB
 
-_HEADER = struct.Struct("<8sII8sQQQQII")  # magic, format, d, kind, base, tail, generation, file's size, two checksums
+_HEADER = struct.Struct("<8sII8sQQQQIII")  # magic, format, d, kind, base, tail, generation, file's size, checksums
 _CHECKSUM = struct.Struct("<I")
 _FRONT = 72  # where the ids begin
 _MAGIC = b"vitrvec\n"
+_SPAN = 2**26  # bytes: zlib counts them in 32 bits
 _SAMPLE, _SAMPLES = 2**18, 64  # bytes, blocks of the base that are checked at opening: all of it up to 16 MiB
 
 
@@ -158,27 +159,28 @@ class VectorIndex:
                 end = file.tell()
             with open(part, "r+b") as again, mmap.mmap(again.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 facts = (self.dimensions, self.kind.encode(), self._base.ntotal, len(self._tail), generation, end)
-                head = _HEADER.pack(_MAGIC, FORMAT_VERSION, *facts, *_checksums(content, start))
+                checksums = (*_checksums(content, start), _whole_checksum(content, start))
+                head = _HEADER.pack(_MAGIC, FORMAT_VERSION, *facts, *checksums)
                 again.write(head + _CHECKSUM.pack(zlib.crc32(head)))
         self.generation, self.unsaved = generation, 0
 
     @classmethod
-    def load(cls, path: Path) -> "VectorIndex":
+    def load(cls, path: Path, whole: bool = False) -> "VectorIndex":
         """The index in that file, as a view of it: the file may be replaced meanwhile, but not written into.
 
         Raises CatalogueError for what is missing, foreign, newer, truncated or damaged; build it anew then. Ids, tail
-        and marks are checked as a whole, and the links by FAISS; of cells and vectors 16 MiB: damage between these is
-        not found and gives wrong scores.
+        and marks are checked as a whole, and the links by FAISS; of cells and vectors 16 MiB, or, with `whole`, all:
+        damage that is not found gives wrong scores.
         """
         try:
             with open(path, "rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            return cls._read(content)
+            return cls._read(content, whole)
         except (OSError, ValueError, struct.error, RuntimeError, MemoryError) as error:  # the last two are FAISS's
             raise CatalogueError(f"{path} is no index that can be used ({error}); build it anew.") from error
 
     @classmethod
-    def _read(cls, content: mmap.mmap) -> "VectorIndex":
+    def _read(cls, content: mmap.mmap, whole: bool) -> "VectorIndex":
         """See `load`. Raises ValueError, struct.error, RuntimeError, MemoryError."""
         magic, version, dimensions, name, base, tail, generation, end, *checksums = _HEADER.unpack_from(content)
         _demand(magic == _MAGIC, "it is not vitrine's")
@@ -187,7 +189,8 @@ class VectorIndex:
         _demand(_CHECKSUM.unpack_from(content, _HEADER.size) == (crc,), "its header is damaged")
         _demand(len(content) == end, "it is truncated")
         at = np.cumsum((_FRONT, 8 * (base + tail), 4 * dimensions * tail, (base + tail + 7) // 8)).tolist()
-        _demand(_checksums(content, at[3]) == tuple(checksums), "it is damaged")
+        _demand(_checksums(content, at[3]) == tuple(checksums[:2]), "it is damaged")
+        _demand(not whole or _whole_checksum(content, at[3]) == checksums[2], "it is damaged")
         index = cls(name.rstrip(b"\0").decode(), dimensions, _view(content, at[3]))
         index.generation = generation
         index._file = (content, at[3])
@@ -399,6 +402,15 @@ def _checksums(content: mmap.mmap, start: int) -> tuple[int, int]:
         for first in np.linspace(start, max(start, len(view) - _SAMPLE), _SAMPLES).astype(int).tolist():
             sampled = zlib.crc32(view[first : first + _SAMPLE], sampled)
     return front, sampled
+
+
+def _whole_checksum(content: mmap.mmap, start: int) -> int:
+    """CRC-32 of all of the base."""
+    crc = 0
+    with memoryview(content) as view:
+        for first in range(start, len(view), _SPAN):
+            crc = zlib.crc32(view[first : first + _SPAN], crc)
+    return crc
 
 
 def _view(content: mmap.mmap, start: int) -> Any:

@@ -10,6 +10,7 @@ from vitrine.errors import ImageError, InputError
 
 if TYPE_CHECKING:
     from vitrine.images import Pixels
+    from vitrine.spec import ImageSpec
 
 MEASURES = {
     "cosine": "cosine similarity of the embeddings: 1 is the same; 0 and below, nothing in common",
@@ -42,7 +43,7 @@ def compare(
 
     encoder = Encoder.load(model)
     names = encoder.card.classes.get(lang, encoder.card.classes["en"])
-    pictures = _read(a, b)
+    pictures = _read(a, b, encoder.card.image)
     outputs = encoder.run(encoder.prepare(pictures))
     found = encoder.comparison(outputs[:1], outputs[1:])
     assert encoder.card.similarity is not None  # or `comparison` had raised
@@ -67,12 +68,12 @@ def compare(
         _draw(pictures, [f"{line}\n{_name(source)}" for line, source in zip(lines, (a, b), strict=True)], answer, out)
 
 
-def _read(a: str, b: str) -> "list[Pixels]":
+def _read(a: str, b: str, spec: "ImageSpec") -> "list[Pixels]":
     """Both pictures. Raises ImageError; where neither can be read, the first one's sentence is said before."""
     read, failed = [], []
     for source in (a, b):
         try:
-            read.append(look.read(source))
+            read.append(look.read(source, spec))
         except ImageError as error:
             failed.append(str(error))
     look.give_up(failed)

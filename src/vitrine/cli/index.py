@@ -144,13 +144,18 @@ def verify(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
         with output.stage(f"Check {name}") as progress:
             damage = opened.check(progress)
         items = None if damage.found else len(opened)
+        index = None
         if not damage.found:
             opened.encoder()  # its copy of the model, too
+            index = "sound" if opened.check_index() else "made anew"
     if as_json:
         facts = {"catalogue": name, "items": items, "sound": not damage.found, "problem": damage.problem}
+        facts |= {"index": index}
         output.print_json({**facts, "lost": [vars(one) for one in damage.lost]})
     elif not damage.found:
         print(f"{name}: {items:,} items, all sound.")
+        if index != "sound":
+            print("The index beside them was damaged, or of an older vitrine, and was made anew.")
     if damage.found:
         raise CatalogueError(local.sentence(name, damage))
 

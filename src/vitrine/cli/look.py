@@ -14,6 +14,7 @@ from vitrine.errors import ImageError, VitrineError
 if TYPE_CHECKING:
     from vitrine.encoder import Encoder, Prediction
     from vitrine.images import Pixels
+    from vitrine.spec import ImageSpec
 
 Language = Annotated[Literal["en", "uk", "ru"], typer.Option("--lang", help="Language of the class names.")]
 
@@ -46,7 +47,7 @@ def classify(
         try:
             if isinstance(picture, VitrineError):
                 raise picture
-            image = images.read(picture, "Standard input" if source == "-" else None)
+            image = images.read(picture, "Standard input" if source == "-" else None, encoder.card.image)
             prediction = encoder.classify([image])[0]
         except VitrineError as error:
             failed.append(str(error))
@@ -97,11 +98,11 @@ def given(source: str) -> "Path | bytes":
     return sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
 
 
-def read(source: str) -> "Pixels":
-    """The picture of that name, or that standard input holds. Raises ImageError."""
+def read(source: str, spec: "ImageSpec") -> "Pixels":
+    """The picture of that name, or that standard input holds, for a model with that spec. Raises ImageError."""
     from vitrine import images
 
-    return images.read(given(source), "Standard input" if source == "-" else None)
+    return images.read(given(source), "Standard input" if source == "-" else None, spec)
 
 
 def _print_prediction(source: str, prediction: "Prediction", names: tuple[str, ...]) -> None:

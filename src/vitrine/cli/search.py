@@ -111,7 +111,7 @@ class _Examples:
         return _Example(item.source, item.vector, images.read(item.thumbnail), id)
 
     def picture(self, path: str) -> _Example:
-        picture = look.read(path)
+        picture = look.read(path, self.encoder.card.image)
         return _Example(path, self.encoder.embed([picture])[0], picture)
 
     def either(self, text: str) -> _Example:

@@ -24,7 +24,7 @@ from vitrine.spec import ImageSpec
 PLAIN_GREY = ImageSpec(28, 28, 1, "dark", (0.0,), (1.0,))
 """The look of Fashion-MNIST."""
 
-_CACHE_VERSION = 2  # to be raised when `images.prepare` changes what it gives
+_CACHE_VERSION = 3  # to be raised when `images.prepare` changes what it gives
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _decoded(files: list[Path], spec: ImageSpec) -> Iterator[tuple[Path, bytes |
 
     def one(file: Path) -> bytes | str:
         try:
-            return images.prepare(images.opened(file), spec).tobytes()
+            return images.prepare(images.opened(file, spec=spec), spec).tobytes()
         except ImageError as error:
             return str(error)
 

@@ -1,14 +1,15 @@
 """A folder of pictures and a catalogue brought to agree: new pictures are added, changed ones embedded anew, gone ones
 taken out, and what a CSV says of them is kept with them.
 
-First both are compared, then pictures are decoded on all cores and embedded, batch by batch; each batch is safe once
-it is in the catalogue. So a run that was stopped goes on where it was.
+First both are compared, then pictures are decoded and embedded on all cores, batch by batch; each batch is safe once it
+is in the catalogue. So a run that was stopped goes on where it was.
 
 Whether a picture has changed is told by the hash of its bytes. It need not be read for that where its size and the
 times of its last change (of its content, and of anything about it) are those that were seen when it was read last; a
 time that was younger than two seconds then proves nothing, as file systems count no finer than that.
 """
 
+import math
 import os
 import stat
 import time
@@ -32,6 +33,7 @@ from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 BATCH = 500
+_PART = 25  # pictures that one thread decodes and embeds at a time, at most
 _GRAIN = 2.0  # seconds: FAT's times are the coarsest
 
 
@@ -120,12 +122,15 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A picture that was read. image: as the model wants it; None where the catalogue has the same content already."""
+    """A picture that was read. image: as the model wants it, until it is embedded. vector: (d,), from then on. Neither
+    is there where the catalogue has the same content already.
+    """
 
     content: str
     stamp: str | None
     image: npt.NDArray[np.uint8] | None
     thumbnail: bytes
+    vector: Vectors | None = None
 
 
 @dataclass(frozen=True)
@@ -204,46 +209,43 @@ class _Pass:
     # --- doing it
 
     def read(self, progress: Progress) -> None:
-        """Decode, embed and add; while one batch is embedded, the next is decoded."""
+        """Decode, embed and add; while one batch is written, the next is decoded and embedded."""
         batches = [self.wanted[first : first + BATCH] for first in range(0, len(self.wanted), BATCH)]
         done = 0
+        if not batches:
+            return
+        encoder = self.encoder.on_one_thread()
         with images.decoders() as pool:
             try:
-                following = self._submit(pool, batches[0]) if batches else []
+                following = _submit(pool, batches[0], encoder)
                 for number, batch in enumerate(batches, 1):
-                    decoded = following
-                    following = self._submit(pool, batches[number]) if number < len(batches) else []
-                    pictures = []
-                    for wanted, future in zip(batch, decoded, strict=True):
-                        pictures.append((wanted, future.result()))
-                        done += 1
-                        progress(done, len(self.wanted))
-                    self._take(pictures)
+                    parts = following
+                    following = _submit(pool, batches[number], encoder) if number < len(batches) else []
+                    pictures: list[_Decoded | _Refused] = []
+                    for part in parts:
+                        pictures += part.result()
+                        progress(done + len(pictures), len(self.wanted))
+                    done += len(batch)
+                    self._take(batch, pictures)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _submit(self, pool: ThreadPoolExecutor, batch: list[_Wanted]) -> list["Future[_Decoded | _Refused]"]:
-        spec = self.encoder.card.image
-        return [pool.submit(_decode, one.file, one.known.content if one.known else None, spec) for one in batch]
-
-    def _take(self, pictures: list[tuple[_Wanted, _Decoded | _Refused]]) -> None:
-        """Embed and add one batch."""
-        fresh, prepared = [], []
-        for wanted, picture in pictures:
+    def _take(self, batch: list[_Wanted], pictures: list[_Decoded | _Refused]) -> None:
+        """Add one batch."""
+        items, replaced = [], 0
+        for wanted, picture in zip(batch, pictures, strict=True):
             if isinstance(picture, _Refused):
                 self._fail(wanted.file, picture.stamp, picture.reason)
-            elif picture.image is not None:
-                fresh.append((wanted, picture))
-                prepared.append(picture.image)
+            elif picture.vector is not None:
+                items.append(self._item(wanted, picture, picture.vector))
+                replaced += wanted.known is not None
             elif wanted.known:
                 self._keep(wanted, wanted.known, picture.stamp)
-        if fresh:
-            vectors = self.encoder.run(np.stack(prepared)).embeddings
-            self.catalogue.add([self._item(*one, vector) for one, vector in zip(fresh, vectors, strict=True)])
-            replaced = sum(wanted.known is not None for wanted, _ in fresh)
+        if items:
+            self.catalogue.add(items)
             self.report.replaced += replaced
-            self.report.added += len(fresh) - replaced
+            self.report.added += len(items) - replaced
 
     def _item(self, wanted: _Wanted, picture: _Decoded, vector: Vectors) -> Item:
         label = _label(wanted.file, self.folder)
@@ -309,6 +311,25 @@ def _look(file: str) -> tuple[str, float]:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}", changed / 1e9
 
 
+def _submit(
+    pool: ThreadPoolExecutor, batch: list[_Wanted], encoder: Encoder
+) -> list["Future[list[_Decoded | _Refused]]"]:
+    size = min(_PART, math.ceil(len(batch) / storage.cores()))
+    return [pool.submit(_embed, batch[first : first + size], encoder) for first in range(0, len(batch), size)]
+
+
+def _embed(wanted: list[_Wanted], encoder: Encoder) -> list[_Decoded | _Refused]:
+    """Those pictures, decoded and embedded."""
+    spec = encoder.card.image
+    pictures = [_decode(one.file, one.known.content if one.known else None, spec) for one in wanted]
+    shown = [one.image for one in pictures if isinstance(one, _Decoded) and one.image is not None]
+    vectors = iter(encoder.run(np.stack(shown)).embeddings if shown else ())
+    return [
+        replace(one, image=None, vector=next(vectors)) if isinstance(one, _Decoded) and one.image is not None else one
+        for one in pictures
+    ]
+
+
 def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | _Refused:
     """The picture, or why it cannot be taken. known: the content that the catalogue has for it. The stamp is that from
     before it was read, None where it proves nothing.
@@ -325,7 +346,7 @@ def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | _Refuse
         content = content_hash(written)
         if content == known:
             return _Decoded(content, stamp, None, b"")
-        picture = images.opened(written, file)
+        picture = images.opened(written, file, spec)
         return _Decoded(content, stamp, images.prepare(picture, spec), images.thumbnail(picture))
     except ImageError as error:
         return _Refused(stamp, str(error))

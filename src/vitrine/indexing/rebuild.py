@@ -83,7 +83,7 @@ def _see(item: Known, thumbnail: bytes, spec: ImageSpec) -> _Seen | None:
         if os.path.isabs(item.source):
             written = images.content(Path(item.source))
             if content_hash(written) == item.content:
-                return _Seen(images.prepare(images.opened(written, item.source), spec), whole=True)
+                return _Seen(images.prepare(images.opened(written, item.source, spec), spec), whole=True)
     with suppress(ImageError):
         small = images.read(thumbnail)
         if content_hash(small.tobytes()) == item.content:  # of a data set
