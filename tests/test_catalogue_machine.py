@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from PIL import Image
 
 from pictures import random_items
-from vitrine.catalogue import Columns, Item, filters, local, vector_index
+from vitrine.catalogue import Columns, Item, filters, folders, local, vector_index
 from vitrine.catalogue.index_kinds import KINDS
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
@@ -145,7 +145,7 @@ class Machine(RuleBasedStateMachine):
         self.catalogue.save_index()
         self.catalogue.close()
         if lose_index:
-            for path in local.folder("shop").glob("index-*"):
+            for path in folders.folder("shop").glob("index-*"):
                 path.unlink()
         self.catalogue = LocalCatalogue.open("shop")
 

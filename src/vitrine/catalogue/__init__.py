@@ -1,6 +1,8 @@
 """Catalogues: collections of pictures that can be searched by picture.
 
 local.py          on one machine: SQLite is the truth, FAISS the speed
+folders.py        where they live, by name: making one, deleting one
+sentences.py      what they refuse and what they have lost, in words
 store.py          that truth: tables, transactions, a checksum for each row
 damage.py         what is lost where the disk has damaged it, and a whole file again from the rest
 vector_index.py   that speed: ids and vectors in, the nearest ids out

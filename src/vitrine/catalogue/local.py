@@ -8,12 +8,8 @@
 and `writer.lock`, which is empty. docs/file-formats.md gives the tables.
 """
 
-import os
-import re
 import sqlite3
 import time
-import unicodedata
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -24,42 +20,31 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import storage
-from vitrine.catalogue import Damage, Info, Item, Known, Lost, Match, Vectors, damage, index_kinds, moving
+from vitrine.catalogue import (
+    Damage,
+    Info,
+    Item,
+    Known,
+    Lost,
+    Match,
+    Vectors,
+    damage,
+    folders,
+    index_kinds,
+    moving,
+    sentences,
+)
 from vitrine.catalogue.filters import Filter
 from vitrine.catalogue.index_kinds import Block, Ids, Kind
 from vitrine.catalogue.moving import Collected
-from vitrine.catalogue.store import AUTO, Meta, Store, Unsound, writer_lock
+from vitrine.catalogue.store import AUTO, Meta, Store, Unsound
 from vitrine.catalogue.vector_index import VectorIndex
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, ModelFileError, StorageError, VitrineError
 from vitrine.progress import Progress, silent
 
-_NAMED = 10  # of the lost items, in a sentence
 _BEHIND = 2000  # items that may come or go before the index is written again: to catch up on them takes some 20 ms
-_STALE = 86_400.0  # seconds: what has no name yet and is older was left by a program that was killed
 _GARBAGE = 0.25  # so much of an index may be items that are gone, before it is made anew
-
-
-def folder(name: str) -> Path:
-    """Where the catalogue of that name lives. Raises InputError for what is no name."""
-    name = unicodedata.normalize("NFC", name)  # macOS hands over names decomposed
-    if name.endswith(".") or not re.fullmatch(r"\w[\w.-]{0,59}", name):
-        raise InputError(
-            f"{name!r} cannot name a catalogue (--catalogue); allowed: up to 60 letters, digits, '-', '_' and '.', not"
-            " '.' or '-' first."
-        )
-    return storage.data_folder() / "catalogues" / name
-
-
-def exists(name: str) -> bool:
-    """Whether there is a catalogue of that name. Raises InputError for what is no name."""
-    return (folder(name) / "catalogue.sqlite").exists()
-
-
-def names() -> list[str]:
-    """The catalogues that there are."""
-    found = (path.parent.name for path in (storage.data_folder() / "catalogues").glob("*/catalogue.sqlite"))
-    return sorted(name for name in found if not name.startswith("."))
 
 
 class LocalCatalogue:
@@ -76,7 +61,7 @@ class LocalCatalogue:
     def create(cls, name: str, encoder: Encoder) -> "LocalCatalogue":
         """A new, empty catalogue for that model's embeddings. Raises CatalogueError when there is one; StorageError."""
         card = encoder.card
-        with making(name) as made:
+        with folders.making(name) as made:
             storage.write_bytes(made / "model.onnx", encoder.content)
             Store.create(made / "catalogue.sqlite", Meta(card.identity, card.name, card.embedding, 0, 0, 0, 0))
         return cls.open(name)
@@ -86,19 +71,13 @@ class LocalCatalogue:
         """The catalogue of that name. Raises CatalogueError: there is none, it is not ours, it is too new, it is
         damaged.
         """
-        if not exists(name):
-            there = f"there are {', '.join(names())}" if names() else "there is none yet"
-            raise CatalogueError(
-                f"There is no catalogue {name!r} ({there}); make it with `vitrine index add`, or the one of the demo"
-                " with `vitrine demo`."
-            )
-        return cls.within(folder(name), name)
+        return cls.within(folders.find(name), name)
 
     @classmethod
     def within(cls, place: Path, name: str) -> "LocalCatalogue":
-        """The catalogue in that folder, which does not have its name yet: see `making`. Raises as `open`."""
+        """The catalogue in that folder, which does not have its name yet: see `folders.making`. Raises as `open`."""
         path = place / "catalogue.sqlite"
-        with _final(name, path):
+        with sentences.final(name, path):
             return cls(name, Store.open(name, path))
 
     def __enter__(self) -> "LocalCatalogue":
@@ -251,7 +230,7 @@ class LocalCatalogue:
             with self._told():
                 held.enter_context(self._store.alone())
             for part in self._place.glob(".*.part"):  # what a program that was killed was writing
-                if _is_stale(part):
+                if folders.is_stale(part):
                     part.unlink(missing_ok=True)
             yield
 
@@ -316,7 +295,7 @@ class LocalCatalogue:
 
     def check(self, progress: Progress = silent) -> Damage:
         """Read everything and say what the disk has damaged. Raises CatalogueError when nothing can be read."""
-        with _final(self.name, self._place):
+        with sentences.final(self.name, self._place):
             meta, readable = self._meta_or_guess()
             found = damage.check(self._store, meta, progress)
         return found if readable else replace(found, problem="what it says of itself cannot be read")
@@ -338,7 +317,7 @@ class LocalCatalogue:
         """Make a damaged catalogue whole again, without the items that it has lost, which are returned: they can be
         added again from where they came. One that is sound is left as it is.
         """
-        with _final(self.name, self._place), self._store.alone():
+        with sentences.final(self.name, self._place), self._store.alone():
             found = self.check(progress)
             if found.found:
                 damage.rebuild(self._store, self._meta_or_guess()[0])
@@ -458,12 +437,12 @@ class LocalCatalogue:
     def _told(self) -> Iterator[None]:
         """What SQLite refuses, and what is damaged, as sentences; what is lost is named."""
         try:
-            with _translated(self.name, self._place):
+            with sentences.translated(self.name, self._place):
                 yield
         except Unsound as error:
             found = self.check()
             if found.found:
-                raise CatalogueError(sentence(self.name, found)) from error
+                raise CatalogueError(sentences.damaged(self.name, found)) from error
             raise CatalogueError(
                 f"The catalogue {self.name!r} refused ({error}), and nothing in it is damaged; run it again."
             ) from error
@@ -480,149 +459,3 @@ def _kind(meta: Meta) -> Kind:
 def _worn(index: VectorIndex, meta: Meta) -> bool:
     """Whether a new index would be better."""
     return index.kind != _kind(meta) or index.garbage > _GARBAGE or index.outgrown
-
-
-def sentence(name: str, found: Damage) -> str:
-    """What a damaged catalogue has lost, and what to do."""
-    more = len(found.lost) > _NAMED
-    return (
-        f"The catalogue {name!r} is damaged on the disk"
-        f" ({found.problem or 'checksums are wrong'}); {named(found.lost)};"
-        f" `vitrine index sync FOLDER --catalogue {name}` mends it and brings back what still lies in FOLDER"
-        + (f" (all that is lost: `vitrine index verify {name} --json`)." if more else ".")
-    )
-
-
-def named(lost: Sequence[Lost]) -> str:
-    """Which items are lost, as a part of a sentence."""
-    if not lost:
-        return "no item is known to be lost"
-    shown = ", ".join(f"{one.id} ({one.source or 'its source cannot be read'})" for one in lost[:_NAMED])
-    more = f" and {len(lost) - _NAMED:,} more" if len(lost) > _NAMED else ""
-    return f"{len(lost):,} {'item is' if len(lost) == 1 else 'items are'} lost: {shown}{more}"
-
-
-@contextmanager
-def making(name: str) -> Iterator[Path]:
-    """An empty folder that becomes the catalogue of that name if all goes well, and goes away if not.
-
-    Raises CatalogueError when there is one already; StorageError.
-    """
-    place = folder(name)
-    if exists(name):
-        raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
-    _sweep(place.parent)
-    made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))
-    try:
-        with _final(name, place):
-            yield made
-        made.rename(place)
-        storage.settle(place.parent)
-    except OSError as error:
-        if exists(name):
-            raise CatalogueError(f"Another program has just made a catalogue {name!r}; run it again.") from error
-        if place.exists():
-            raise CatalogueError(
-                f"{place} is in the way of the catalogue {name!r}; choose another name, or delete it with"
-                f" `vitrine index remove {name} --all`."
-            ) from error
-        raise storage.disk_error(error, place) from error
-    finally:
-        with suppress(StorageError):
-            storage.remove_folder(made)
-
-
-def delete(name: str, only_empty: bool = False) -> None:
-    """Delete a whole catalogue, a damaged one too; or only if it holds no items. Raises CatalogueError when there is
-    none, or somebody else writes; StorageError.
-    """
-    place = folder(name)
-    if not place.is_dir():
-        raise CatalogueError(f"There is no catalogue {name!r}; see `vitrine index list`.")
-    if place.is_symlink():
-        raise CatalogueError(f"{place} is a link; delete the link and what it points to by hand.")
-    gone = place.with_name(f".gone-{uuid.uuid4().hex}")  # first out of sight as a whole: half a catalogue is never seen
-    with _translated(name, place), ExitStack() as lock:
-        lock.enter_context(writer_lock(place))  # nobody is at it, and whoever waits finds that it is gone
-        if only_empty:
-            with LocalCatalogue.open(name) as there:
-                if len(there):
-                    return
-        if os.name == "nt":
-            lock.close()  # there, what holds a lock cannot be moved
-        try:
-            place.rename(gone)
-        except OSError as error:
-            raise storage.disk_error(error, place) from error
-    for leftover in place.parent.glob(".gone-*"):  # one that could not be deleted before, too
-        storage.remove_folder(leftover)
-    _sweep(place.parent)
-
-
-def _sweep(catalogues: Path) -> None:
-    """Delete what programs that were killed were making."""
-    for made in catalogues.glob(".new-*"):
-        if all(_is_stale(path) for path in (made, *made.glob("*"))):
-            with suppress(StorageError):
-                storage.remove_folder(made)
-
-
-def _is_stale(path: Path) -> bool:
-    """Whether nobody has written there for so long that nobody will."""
-    try:
-        return time.time() - path.stat().st_mtime > _STALE
-    except OSError:
-        return False
-
-
-@contextmanager
-def _final(name: str, path: Path) -> Iterator[None]:
-    """As `_translated`, where nothing can be saved from damage."""
-    try:
-        with _translated(name, path):
-            yield
-    except Unsound as error:
-        raise CatalogueError(
-            f"The catalogue in {path} is damaged beyond reading ({error}); delete it with `vitrine index remove {name}"
-            " --all` and add the pictures anew."
-        ) from error
-
-
-@contextmanager
-def _translated(name: str, path: Path) -> Iterator[None]:
-    """SQLite's refusals as ours; where pages are damaged, Unsound. A catalogue that is closed, or used by another
-    thread than opened it, is the caller's mistake: sqlite3.ProgrammingError.
-    """
-    try:
-        yield
-    except (VitrineError, Unsound, sqlite3.ProgrammingError):
-        raise
-    except OverflowError as error:
-        raise InputError(f"A number is too large for a catalogue ({error}); ids are below 2^63.") from error
-    except UnicodeEncodeError as error:
-        raise CatalogueError(
-            f"{error.object!r} is no text in UTF-8, as all is in a catalogue; name something else."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        text = str(error)
-        if any(sign in text for sign in ("malformed", "Could not decode", "not a database", "UNIQUE constraint")):
-            raise Unsound(text) from error
-        if "locked" in text or "busy" in text:
-            raise CatalogueError(
-                f"Another program is writing to the catalogue in {path}; wait for it to end and run it again."
-            ) from error
-        if "full" in text:
-            raise StorageError(
-                f"Cannot write {path}: the disk is full; free some space and run it again. What was in the catalogue is"
-                " still there."
-            ) from error
-        if "readonly" in text or "read-only" in text:
-            raise StorageError(
-                f"Cannot write {path}: it is read-only; choose another place with VITRINE_HOME."
-            ) from error
-        if "disk I/O" in text or "unable to open" in text:
-            raise StorageError(
-                f"Cannot use {path}: the disk refuses ({text}); see whether it is full, read-only or failing, and run"
-                " it again. What was in the catalogue is still there."
-            ) from error
-        raise CatalogueError(f"The catalogue in {path} refused ({text}); see `vitrine index verify {name}`.") from error

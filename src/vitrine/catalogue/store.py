@@ -2,7 +2,7 @@
 
 One program writes at a time; any number may read meanwhile, and see each write as a whole or not at all. What was
 committed is on the disk. docs/file-formats.md gives the tables; what this file raises is SQLite's own, or `Unsound`:
-`local.py` makes sentences of it.
+sentences.py makes sentences of it.
 """
 
 import json
@@ -81,7 +81,7 @@ FileState = tuple[int, int, int]
 
 
 class Unsound(Exception):
-    """What was read is not what was written. `local.py` makes a sentence of it."""
+    """What was read is not what was written. sentences.py makes a sentence of it."""
 
 
 class Row(NamedTuple):
