@@ -5,6 +5,7 @@ folders.py        where they live, by name: making one, deleting one
 sentences.py      what they refuse and what they have lost, in words
 store.py          that truth: tables, transactions, a checksum for each row
 damage.py         what is lost where the disk has damaged it, and a whole file again from the rest
+kept_index.py     the index beside that truth: caught up, made anew, kept in its file
 vector_index.py   that speed: ids and vectors in, the nearest ids out
 index_kinds.py    the kinds of index, by size and memory
 filters.py        what a search may be narrowed by, as SQL

@@ -35,16 +35,13 @@ from vitrine.catalogue import (
     sentences,
 )
 from vitrine.catalogue.filters import Filter
-from vitrine.catalogue.index_kinds import Block, Ids, Kind
+from vitrine.catalogue.index_kinds import Ids
+from vitrine.catalogue.kept_index import KeptIndex, kind_for
 from vitrine.catalogue.moving import Collected
 from vitrine.catalogue.store import AUTO, Meta, Store, Unsound
-from vitrine.catalogue.vector_index import VectorIndex
 from vitrine.encoder import Encoder
-from vitrine.errors import CatalogueError, InputError, ModelFileError, StorageError, VitrineError
+from vitrine.errors import CatalogueError, InputError, ModelFileError, VitrineError
 from vitrine.progress import Progress, silent
-
-_BEHIND = 2000  # items that may come or go before the index is written again: to catch up on them takes some 20 ms
-_GARBAGE = 0.25  # so much of an index may be items that are gone, before it is made anew
 
 
 class LocalCatalogue:
@@ -55,7 +52,7 @@ class LocalCatalogue:
         self._place = store.path.parent
         self._store = store
         self._identity: str | None = None  # of the model that was asked for
-        self._index: VectorIndex | None = None
+        self._index = KeptIndex(store)
 
     @classmethod
     def create(cls, name: str, encoder: Encoder) -> "LocalCatalogue":
@@ -166,7 +163,7 @@ class LocalCatalogue:
             if wanted <= offset or not len(vectors):
                 return [[] for _ in vectors]
             allowed = None if where is None else self._store.matching(where)
-            for index in self._indexes(meta):
+            for index in self._index.candidates(meta):
                 try:
                     scores, ids = index.search(vectors, wanted, allowed, self._store.exact)
                 except CatalogueError:
@@ -218,7 +215,7 @@ class LocalCatalogue:
             meta.model,
             meta.identity,
             meta.dimensions,
-            _kind(meta),
+            kind_for(meta),
             size,
             version,
             columns,
@@ -283,12 +280,7 @@ class LocalCatalogue:
         where its file has fallen behind.
         """
         with self._told(), self._store.reading():
-            meta = self._store.meta()
-            index = self._current(meta)
-            if _worn(index, meta):
-                index = self._index = self._build(meta)
-            elif index.unsaved > _BEHIND:
-                self._write(index)
+            index = self._index.ready(self._store.meta())
         if not index.unsaved and self._store.writable:
             with suppress(VitrineError), self._told():  # it may wait
                 self._store.forget_removed(index.generation)
@@ -305,13 +297,7 @@ class LocalCatalogue:
         anew.
         """
         with self._told(), self._store.reading():
-            try:
-                for path in self._place.glob("index-*.faiss"):
-                    VectorIndex.load(path, whole=True)
-            except CatalogueError:
-                self._index = self._build(self._store.meta())
-                return False
-        return True
+            return self._index.check()
 
     def repair(self, progress: Progress = silent) -> tuple[Lost, ...]:
         """Make a damaged catalogue whole again, without the items that it has lost, which are returned: they can be
@@ -321,76 +307,8 @@ class LocalCatalogue:
             found = self.check(progress)
             if found.found:
                 damage.rebuild(self._store, self._meta_or_guess()[0])
-                self._index = None
+                self._index.forget()
             return found.lost
-
-    def _indexes(self, meta: Meta) -> Iterator[VectorIndex]:
-        """The index; and, for whoever finds that it is one of other items, one that is made anew."""
-        yield self._current(meta)
-        self._index = self._build(meta)
-        yield self._index
-
-    def _current(self, meta: Meta) -> VectorIndex:
-        """The index as of the last write: the one in memory or the one in the file, caught up, else a new one."""
-        index, self._index = self._index, None  # what is half caught up is lost
-        if index is None or not self._catch_up(index, meta):
-            index = self._read()
-            if index is None or not self._catch_up(index, meta):
-                index = self._build(meta)
-        self._index = index
-        return index
-
-    def _read(self) -> VectorIndex | None:
-        """The index in the file, if there is a sound one."""
-        for path in sorted(self._place.glob("index-*.faiss")):
-            with suppress(CatalogueError):
-                index = VectorIndex.load(path)
-                if path == self._index_path(index.generation):
-                    return index
-        return None
-
-    def _catch_up(self, index: VectorIndex, meta: Meta) -> bool:
-        """Put in and take out what came and went since that index was made; False where that cannot be told, or is
-        more work than a new one.
-        """
-        if index.dimensions != meta.dimensions or index.generation > meta.generation:
-            return False
-        if index.generation < meta.generation:
-            gone = self._store.removed_since(index.generation)
-            if gone is None:
-                return False
-            index.remove(gone)
-            if meta.items > 2 * len(index):
-                return False
-            for block in self._store.blocks(index.last):
-                index.add(block.ids, block.vectors)
-            index.generation = meta.generation
-        return len(index) == meta.items
-
-    def _build(self, meta: Meta) -> VectorIndex:
-        """An index of the items as they are, written into its file."""
-
-        def blocks() -> Iterator[Block]:
-            return ((block.ids, block.vectors) for block in self._store.blocks())
-
-        index = VectorIndex.build(_kind(meta), meta.dimensions, blocks, meta.items)
-        index.generation = meta.generation
-        self._write(index)
-        return index
-
-    def _write(self, index: VectorIndex) -> None:
-        """Write the index into its file, in place of older ones, if the disk lets us: without it the next opening
-        takes longer, no more.
-        """
-        path = self._index_path(index.generation)
-        with suppress(StorageError, RuntimeError, OSError):
-            index.save(path, index.generation)
-            for old in self._place.glob("index-*.faiss"):
-                if old != path:
-                    old.unlink()
-
-    def _index_path(self, generation: int) -> Path:
-        return self._place / f"index-{generation}.faiss"
 
     def _matches(self, scores: Vectors, ids: Ids, threshold: float | None) -> list[list[Match]] | None:
         """What the index found (q, k), with what is known of the items; None where some of them are not there."""
@@ -446,16 +364,3 @@ class LocalCatalogue:
             raise CatalogueError(
                 f"The catalogue {self.name!r} refused ({error}), and nothing in it is damaged; run it again."
             ) from error
-
-
-def _kind(meta: Meta) -> Kind:
-    """The kind of index for that catalogue: the one that was asked for, or by its size."""
-    for kind in index_kinds.KINDS:
-        if kind == meta.index:
-            return kind
-    return index_kinds.choose(meta.items, meta.dimensions, storage.memory() // 2)
-
-
-def _worn(index: VectorIndex, meta: Meta) -> bool:
-    """Whether a new index would be better."""
-    return index.kind != _kind(meta) or index.garbage > _GARBAGE or index.outgrown
