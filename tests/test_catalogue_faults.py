@@ -235,7 +235,7 @@ def test_a_second_writer_is_told_at_once_and_a_reader_reads(
     """While one program holds the catalogue, another cannot write a single item, and can search."""
     catalogue.add(random_items(5, SIZE))
     script = (
-        "import sys, vitrine.catalogue.store\nvitrine.catalogue.store.SECONDS_TO_WAIT = 0.1\nimport vitrine.cli\n"
+        "import sys, vitrine.catalogue.access\nvitrine.catalogue.access.SECONDS_TO_WAIT = 0.1\nimport vitrine.cli\n"
         "sys.argv = ['vitrine', *sys.argv[1:]]\nvitrine.cli.main()"
     )
     command = [sys.executable, "-c", script, "index", "remove", "shop"]

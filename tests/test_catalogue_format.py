@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pictures import random_items
-from vitrine.catalogue import filters, folders, store
+from vitrine.catalogue import filters, folders, store, tables
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError
@@ -59,7 +59,7 @@ def test_the_first_write_makes_it_format_2(old: str) -> None:
         held = reader.search(before[1][:1], 3)
         (new,) = opened.add(random_items(1, HELD[old][1], start=1))
         assert new == HELD[old][0][-1] + 1
-        assert opened.info().format_version == store.FORMAT_VERSION == 2
+        assert opened.info().format_version == tables.FORMAT_VERSION == 2
         assert not opened.check().found
         for id, item in zip(HELD[old][0], items, strict=True):
             again = opened.item(id)
@@ -98,7 +98,7 @@ def test_damage_that_shows_in_format_1_is_mended_into_format_2(old: str) -> None
         opened._store.connection.execute("DELETE FROM vectors WHERE id = 4")
         assert [one.id for one in opened.check().lost] == [4]
     model = "compact" if HELD[old][1] == 128 else "default"
-    shutil.copy(Path(store.__file__).parents[1] / "models" / f"{model}.onnx", folders.folder(old) / "model.onnx")
+    shutil.copy(Path(tables.__file__).parents[1] / "models" / f"{model}.onnx", folders.folder(old) / "model.onnx")
     with LocalCatalogue.open(old) as opened:
         assert [one.id for one in opened.repair()] == [4]
         assert opened.info().format_version == 2
@@ -115,7 +115,7 @@ def test_a_damaged_row_of_format_1_stays_damaged(old: str) -> None:
 
 def test_an_old_catalogue_takes_only_its_own_model(old: str, encoder: Encoder) -> None:
     with LocalCatalogue.open(old) as opened:
-        shutil.copy(Path(store.__file__).parents[1] / "models" / "default.onnx", folders.folder(old) / "model.onnx")
+        shutil.copy(Path(tables.__file__).parents[1] / "models" / "default.onnx", folders.folder(old) / "model.onnx")
         if old == "catalogue-1-killed":
             assert opened.encoder().card.identity == opened.info().identity == encoder.card.identity
         else:  # of a model that is no longer shipped

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vitrine import modelfile
-from vitrine.catalogue import Item, folders, store, vector_index
+from vitrine.catalogue import Item, access, folders, vector_index
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, StorageError
@@ -142,7 +142,7 @@ def test_another_reader_sees_what_was_added(catalogue: LocalCatalogue) -> None:
 def test_a_second_writer_is_told(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     other = sqlite3.connect(folders.folder("shop") / "catalogue.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
     catalogue._store.connection.execute("PRAGMA busy_timeout = 10")
     with pytest.raises(CatalogueError, match="Another program is writing"):
         catalogue.add(items(1))
@@ -222,7 +222,7 @@ def test_nothing_of_a_deleted_catalogue_comes_back(catalogue: LocalCatalogue, en
 
 def test_what_another_writes_while_one_deletes(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is acknowledged that goes with it: neither just before it is gone nor afterwards."""
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
     rename = Path.rename
 
     def write(path: Path, target: Path) -> Path:
@@ -253,7 +253,7 @@ def test_an_open_catalogue_does_not_write_into_its_successor(catalogue: LocalCat
 def test_who_waits_for_the_lock_of_a_deleted_catalogue_is_told(
     catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = store.writer_lock
+    lock = access.writer_lock
 
     @contextmanager
     def late(place: Path) -> Iterator[None]:
@@ -261,7 +261,7 @@ def test_who_waits_for_the_lock_of_a_deleted_catalogue_is_told(
             place.rename(place.with_name(".gone"))  # between the first look and the lock
             yield
 
-    monkeypatch.setattr(store, "writer_lock", late)
+    monkeypatch.setattr(access, "writer_lock", late)
     with pytest.raises(CatalogueError, match="was deleted"):
         catalogue.add(items(1))
 

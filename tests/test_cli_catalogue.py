@@ -17,7 +17,7 @@ from PIL import Image
 
 from pictures import Cli, one_sentence, random_items, save_folder
 from vitrine import images
-from vitrine.catalogue import folders, store
+from vitrine.catalogue import access, folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.cli import sync
 from vitrine.datasets import Splits
@@ -219,7 +219,7 @@ def test_what_another_adds_to_a_new_catalogue_stays(
 
 def test_who_waits_for_a_new_catalogue_keeps_it(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "items.csv").write_text("nonsense")
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
     delete = folders.delete
 
     def late(*arguments: Any, **options: Any) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pictures import Cli, one_sentence, random_items, save_folder
 from vitrine import images, storage
-from vitrine.catalogue import Vectors, folders, moving, store
+from vitrine.catalogue import Vectors, access, folders, moving
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.store import Store
 from vitrine.cli import sync
@@ -229,7 +229,7 @@ def test_it_is_searched_and_not_written_meanwhile(
             with LocalCatalogue.open("shop") as writer, pytest.raises(CatalogueError, match="is writing to"):
                 writer.remove([1])
 
-        monkeypatch.setattr("vitrine.catalogue.store.SECONDS_TO_WAIT", 0.01)
+        monkeypatch.setattr("vitrine.catalogue.access.SECONDS_TO_WAIT", 0.01)
         with LocalCatalogue.open("shop") as catalogue:
             rebuild.rebuild(catalogue, compact, look)
         with pytest.raises(CatalogueError, match="has moved to the model compact"):
@@ -304,7 +304,7 @@ def test_ctrl_c_says_how_to_go_on(shop: Path, cli: Cli, monkeypatch: pytest.Monk
 def test_nobody_writes_before_a_move_is_put_in_order(
     shop: Path, compact: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
     whole, tried = LocalCatalogue.moved, list[str]()
 
     def moved(catalogue: LocalCatalogue, encoder: Encoder) -> bool:

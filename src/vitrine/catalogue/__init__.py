@@ -3,7 +3,9 @@
 local.py          on one machine: SQLite is the truth, FAISS the speed
 folders.py        where they live, by name: making one, deleting one
 sentences.py      what they refuse and what they have lost, in words
-store.py          that truth: tables, transactions, a checksum for each row
+store.py          that truth: what is read from it, all of one moment
+access.py         who gets at its file: connections, the lock of the one who writes
+tables.py         its format: tables, rows, a checksum for each
 damage.py         what is lost where the disk has damaged it, and a whole file again from the rest
 kept_index.py     the index beside that truth: caught up, made anew, kept in its file
 vector_index.py   that speed: ids and vectors in, the nearest ids out

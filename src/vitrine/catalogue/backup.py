@@ -13,7 +13,8 @@ from vitrine import encoder as encoders
 from vitrine import modelfile, storage
 from vitrine.catalogue import Lost, damage, folders, sentences
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import APPLICATION_ID, FORMAT_VERSION, Store, Unsound
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import APPLICATION_ID, FORMAT_VERSION, Unsound
 from vitrine.errors import CatalogueError, DataError, InputError, ModelFileError, StorageError
 from vitrine.progress import Progress, silent
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from vitrine import storage
 from vitrine.catalogue import sentences
-from vitrine.catalogue.store import Store, writer_lock
+from vitrine.catalogue.access import writer_lock
+from vitrine.catalogue.store import Store
 from vitrine.errors import CatalogueError, InputError, StorageError
 
 _STALE = 86_400.0  # seconds: what has no name yet and is older was left by a program that was killed

@@ -9,7 +9,8 @@ from pathlib import Path
 from vitrine import storage
 from vitrine.catalogue import index_kinds
 from vitrine.catalogue.index_kinds import Block, Kind
-from vitrine.catalogue.store import Meta, Store
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import Meta
 from vitrine.catalogue.vector_index import VectorIndex
 from vitrine.errors import CatalogueError, StorageError
 

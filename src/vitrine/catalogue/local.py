@@ -38,7 +38,8 @@ from vitrine.catalogue.filters import Filter
 from vitrine.catalogue.index_kinds import Ids
 from vitrine.catalogue.kept_index import KeptIndex, kind_for
 from vitrine.catalogue.moving import Collected
-from vitrine.catalogue.store import AUTO, Meta, Store, Unsound
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import AUTO, Meta, Unsound
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, ModelFileError, VitrineError
 from vitrine.progress import Progress, silent

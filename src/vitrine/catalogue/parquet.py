@@ -23,7 +23,8 @@ from vitrine import images, storage
 from vitrine.catalogue import Columns, Vectors, copies, folders
 from vitrine.catalogue.damage import Whole
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import LARGEST_ID, Meta, Row, Store
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import LARGEST_ID, Meta, Row
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, DataError
 from vitrine.progress import Progress, silent

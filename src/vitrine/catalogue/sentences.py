@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vitrine.catalogue import Damage, Lost
-from vitrine.catalogue.store import Unsound
+from vitrine.catalogue.tables import Unsound
 from vitrine.errors import CatalogueError, InputError, StorageError, VitrineError
 
 _NAMED = 10  # of the lost items, in a sentence
