@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pictures import random_items
-from vitrine.catalogue import filters, folders, store, tables
+from vitrine.catalogue import filters, folders, tables, writing
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError
@@ -83,7 +83,7 @@ def test_an_upgrade_is_whole_or_not_at_all(old: str, monkeypatch: pytest.MonkeyP
 
     with LocalCatalogue.open(old) as opened:
         with monkeypatch.context() as stopped:
-            stopped.setattr(store, "write_meta", stop)
+            stopped.setattr(writing, "write_meta", stop)
             with pytest.raises(KeyboardInterrupt):
                 opened.remove([3])
         assert opened.info().format_version == 1
@@ -134,7 +134,7 @@ def test_what_came_and_went_since_a_generation_can_be_told(encoder: Encoder) -> 
         assert [block.ids.tolist() for block in kept.blocks(after=last)] == [[6, 7, 8]]
         assert _listed(kept.removed_since(generation)) == [2, 4, 5]
         assert _listed(kept.removed_since(generation + 1)) == [5]
-        kept.forget_removed(generation + 1)
+        writing.forget_removed(kept, generation + 1)
         assert kept.removed_since(generation) is None
         assert _listed(kept.removed_since(generation + 1)) == [5]
         refreshed = kept.meta().generation

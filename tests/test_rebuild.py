@@ -13,9 +13,8 @@ from PIL import Image
 
 from pictures import Cli, one_sentence, random_items, save_folder
 from vitrine import images, storage
-from vitrine.catalogue import Vectors, access, folders, moving
+from vitrine.catalogue import Vectors, access, folders, moving, writing
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import Store
 from vitrine.cli import sync
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
@@ -147,7 +146,7 @@ def at_write(number: int) -> Callable[[Path, bytes], None]:
 STOPS: list[Callable[[pytest.MonkeyPatch], None]] = [
     lambda patch: patch.setattr(moving.Collected, "add", stop),
     lambda patch: patch.setattr(storage, "write_bytes", at_write(1)),
-    lambda patch: patch.setattr(Store, "change_model", stop),
+    lambda patch: patch.setattr(writing, "change_model", stop),
     lambda patch: patch.setattr(storage, "write_bytes", at_write(2)),
     lambda patch: patch.setattr(moving, "discard", stop),
 ]

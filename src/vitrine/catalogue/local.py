@@ -33,6 +33,7 @@ from vitrine.catalogue import (
     index_kinds,
     moving,
     sentences,
+    writing,
 )
 from vitrine.catalogue.filters import Filter
 from vitrine.catalogue.index_kinds import Ids
@@ -135,15 +136,15 @@ class LocalCatalogue:
                 raise CatalogueError(f"Two of the items come from {item.source}; a source can be there only once.")
             sources.add(item.source)
         with self._told():
-            return self._store.add(items)
+            return writing.add(self._store, items)
 
     def remove(self, ids: Iterable[int]) -> int:
         with self._told():
-            return self._store.remove(ids)
+            return writing.remove(self._store, ids)
 
     def refresh(self, items: Iterable[Known]) -> None:
         with self._told():
-            self._store.refresh(items)
+            writing.refresh(self._store, items)
 
     def search(
         self, vectors: Vectors, k: int, threshold: float | None = None, where: Filter | None = None, offset: int = 0
@@ -243,7 +244,7 @@ class LocalCatalogue:
                 yield collected
                 # first a second model file, then the vectors, then the model file: a stop in between does no harm
                 storage.write_bytes(self._moved_model(card.identity), encoder.content)
-                self._store.change_model(card.identity, card.name, card.embedding, collected.vectors())
+                writing.change_model(self._store, card.identity, card.name, card.embedding, collected.vectors())
             self.moved(encoder)
 
     def moved(self, encoder: Encoder) -> bool:
@@ -274,7 +275,7 @@ class LocalCatalogue:
             raise InputError(f"There is no index {kind!r}; there are {AUTO}, {', '.join(index_kinds.KINDS)}.")
         with self._told():
             if self._meta().index != kind:
-                self._store.want_index(kind)
+                writing.want_index(self._store, kind)
 
     def save_index(self) -> None:
         """Make the index ready for the next opening: bring it up to date, make it anew where it is worn, and write it
@@ -284,7 +285,7 @@ class LocalCatalogue:
             index = self._index.ready(self._store.meta())
         if not index.unsaved and self._store.writable:
             with suppress(VitrineError), self._told():  # it may wait
-                self._store.forget_removed(index.generation)
+                writing.forget_removed(self._store, index.generation)
 
     def check(self, progress: Progress = silent) -> Damage:
         """Read everything and say what the disk has damaged. Raises CatalogueError when nothing can be read."""

@@ -1,17 +1,15 @@
-"""The truth of a local catalogue: one SQLite file in WAL mode, with a checksum for every row.
+"""The truth of a local catalogue, and what is read from it: one SQLite file in WAL mode, with a checksum for every row.
 
-One program writes at a time; any number may read meanwhile, and see each write as a whole or not at all. What was
-committed is on the disk. docs/file-formats.md gives the tables; what this file raises is SQLite's own, or `Unsound`:
+One program writes at a time (writing.py); any number may read meanwhile, and see each write as a whole or not at all.
+What was committed is on the disk. tables.py has the tables; what is raised here is SQLite's own, or `Unsound`:
 sentences.py makes sentences of it.
 """
 
 import json
 import sqlite3
-import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -28,18 +26,13 @@ from vitrine.catalogue.tables import (
     FORMAT_VERSION,
     ITEMS,
     TABLES,
-    UPGRADE,
     Meta,
     Row,
     Unsound,
     checksum,
-    columns_text,
-    insert,
     meta_checksum,
     read_cells,
     texts_checksum,
-    write_cells,
-    write_meta,
 )
 from vitrine.errors import CatalogueError, StorageError
 
@@ -48,7 +41,7 @@ Told = tuple[str | None, str, Columns | None]
 """What a match says of its item beside the score: label, source, columns."""
 
 _LISTED = "SELECT value FROM json_each(?)"  # ids, however many
-_CHUNK = 2000
+_CHUNK = 2000  # rows at a time
 _AT_ONCE = 500  # ids in a question: SQLite looks them up one by one, quicker than out of a list in JSON
 _KEPT = 100_000  # rows that are kept in memory once they were checked: some 50 MB
 
@@ -140,7 +133,7 @@ class Store:
         self._open_again()
         self.connection.execute("BEGIN")
         try:
-            self._look()
+            self.look()
             yield
         except (Unsound, sqlite3.DatabaseError):
             self._check_unchanged()
@@ -193,58 +186,12 @@ class Store:
                 " anew, or run it again."
             )
 
-    @contextmanager
-    def _writing(self) -> Iterator["_Write"]:
-        """A transaction: all of it or nothing. A catalogue of format 1 becomes one of format 2 in it.
-
-        That waits for a write because it takes a while, and because a disk that is read-only, or an older vitrine that
-        only reads, need not care.
-        """
-        with self.alone():
-            cursor = self.connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                self._look()
-                if self.version() < FORMAT_VERSION:
-                    self._upgrade(cursor)
-                write = _Write(cursor, self.meta())
-                yield write
-                write.finish()
-                cursor.execute("COMMIT")
-            except BaseException:
-                if self.connection.in_transaction:
-                    cursor.execute("ROLLBACK")
-                raise
-            finally:
-                self.wrote()
-
-    def _upgrade(self, cursor: sqlite3.Cursor) -> None:
-        before = self.meta()
-        for statement in UPGRADE:
-            cursor.execute(statement)
-        cursor.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        self.wrote()
-        for first in range(0, before.last, _CHUNK):
-            span = (first + 1, first + _CHUNK)
-            rows = [row for row in self.rows("items.id BETWEEN ? AND ?", span) if row.sound(before.dimensions, 1)]
-            cursor.executemany(
-                "UPDATE items SET checksum = ?, vector_checksum = ? WHERE id = ?",
-                [(row.own_checksum, checksum(row.id, row.vector), row.id) for row in rows],
-            )
-            images = cursor.execute("SELECT id, image FROM thumbnails WHERE id BETWEEN ? AND ?", span).fetchall()
-            cursor.executemany(
-                "UPDATE items SET thumbnail_checksum = ? WHERE id = ?",
-                [(checksum(id, image), id) for id, image in images],
-            )
-        write_meta(cursor, before)
-        self.wrote()
-
     def wrote(self) -> None:
         """What was read before need no longer be true."""
         self._writes += 1
         self._memory = _Memory()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Forget what was read before, if somebody has written since."""
         data_version = self.connection.execute("PRAGMA data_version").fetchone()[0]
         if (data_version, self._writes) != (self._memory.data_version, self._memory.writes):
@@ -443,108 +390,3 @@ class Store:
                 return None
             found = self.connection.execute("SELECT id FROM removed WHERE generation > ?", (generation,))
             return np.fromiter((id for (id,) in found), np.int64)
-
-    # --- writing
-
-    def add(self, items: Sequence[Item]) -> list[int]:
-        """See `Catalogue.add`; the vectors have the right size."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        with self._writing() as write:
-            for item in items:
-                write.delete("source = ?", item.source)
-            return [write.insert(item, now) for item in items]
-
-    def remove(self, ids: Iterable[int]) -> int:
-        """See `Catalogue.remove`."""
-        with self._writing() as write:
-            return sum(write.delete("id = ?", id) for id in ids)
-
-    def refresh(self, items: Iterable[Known]) -> None:
-        """See `Catalogue.refresh`. Raises Unsound."""
-        changes = iter(items)
-        with self._writing() as write:
-            while chunk := {item.id: item for item in islice(changes, _CHUNK)}:
-                for row in self.whole(chunk).values():
-                    write.refresh(row, chunk[row.id])
-
-    def want_index(self, kind: str) -> None:
-        """Keep which kind of index is wanted."""
-        with self._writing() as write:
-            write.meta = replace(write.meta, index=kind)
-
-    def change_model(self, identity: str, model: str, dimensions: int, vectors: Iterable[tuple[int, bytes]]) -> None:
-        """Give all items other vectors, made by another model. vectors: by id; ids that are not there are passed over.
-        Raises Unsound, also where an item would be left without.
-        """
-        changes, changed = iter(vectors), 0
-        with self._writing() as write:
-            while chunk := dict(islice(changes, _CHUNK)):
-                for id in self.whole(chunk):
-                    changed += 1
-                    sums = (checksum(id, chunk[id]), id)
-                    write.cursor.execute("UPDATE vectors SET vector = ? WHERE id = ?", (chunk[id], id))
-                    write.cursor.execute("UPDATE items SET vector_checksum = ? WHERE id = ?", sums)
-            if changed != write.meta.items:
-                raise Unsound(f"of {write.meta.items:,} items {changed:,} have a new vector")
-            now = write.meta.generation + 1  # no index of an earlier one can be brought up to date
-            write.cursor.execute("DELETE FROM removed")
-            write.meta = replace(
-                write.meta, identity=identity, model=model, dimensions=dimensions, generation=now, removed_since=now
-            )
-
-    def forget_removed(self, generation: int) -> None:
-        """Drop what the table `removed` knows of that generation and earlier ones, if anything."""
-        if not self.connection.execute("SELECT 1 FROM removed WHERE generation <= ?", (generation,)).fetchone():
-            return
-        with self._writing() as write:
-            write.cursor.execute("DELETE FROM removed WHERE generation <= ?", (generation,))
-            write.meta = replace(write.meta, removed_since=max(write.meta.removed_since, generation))
-
-
-@dataclass
-class _Write:
-    """A transaction under way, and what it changes in `meta` and `columns`. meta: as it was before."""
-
-    cursor: sqlite3.Cursor
-    meta: Meta
-    came: int = 0
-    went: int = 0
-    cells: Counter[str] = field(default_factory=Counter)
-
-    def delete(self, condition: str, value: str | int) -> int:
-        gone = self.cursor.execute(f"DELETE FROM items WHERE {condition} RETURNING id, columns", (value,)).fetchall()
-        for id, columns in gone:
-            with suppress(Unsound):  # what is damaged can be taken out, too
-                self.cells.subtract((read_cells(columns) or {}).keys())
-            self.cursor.execute("INSERT INTO removed VALUES (?, ?)", (self.meta.generation + 1, id))
-        self.went += len(gone)
-        return len(gone)
-
-    def insert(self, item: Item, now: str) -> int:
-        self.came += 1
-        id = self.meta.last + self.came
-        vector = np.asarray(item.vector, "<f4").tobytes()
-        row = Row(id, item.source, item.label, item.content, now, columns_text(item), None, None, vector)
-        insert(self.cursor, row, item.stamp, item.thumbnail)
-        self.cells.update((item.columns or {}).keys())
-        return id
-
-    def refresh(self, row: Row, item: Known) -> None:
-        columns = columns_text(item)
-        self.cells.subtract((row.cells() or {}).keys())
-        self.cells.update((item.columns or {}).keys())
-        self.cursor.execute(
-            "UPDATE items SET label = ?, columns = ?, stamp = ?, checksum = ? WHERE id = ?",
-            (item.label, columns, item.stamp, row._replace(label=item.label, columns=columns).own_checksum, row.id),
-        )
-
-    def finish(self) -> None:
-        before = self.meta
-        after = replace(
-            before,
-            generation=before.generation + bool(self.came or self.went),
-            items=before.items + self.came - self.went,
-            last=before.last + self.came,
-        )
-        write_meta(self.cursor, after)
-        write_cells(self.cursor, self.cells)
