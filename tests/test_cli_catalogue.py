@@ -163,10 +163,12 @@ def test_a_damaged_catalogue_is_named_mended_and_filled_again(cli: Cli, shop: Pa
         (index,) = folders.folder("shop").glob("index-*.faiss")
         index.write_bytes(index.read_bytes()[:-9])
         if as_json:
-            assert answer(cli, "index", "verify", "shop")["index"] == "made anew"
+            assert answer(cli, "index", "verify", "shop")["index"] == "deleted"
         else:
-            assert "was made anew" in cli("index", "verify", "shop")[1]
-    assert answer(cli, "index", "verify", "shop")["index"] == "sound"
+            assert "is deleted; the next search makes it" in cli("index", "verify", "shop")[1]
+        assert answer(cli, "index", "verify", "shop")["index"] == "missing"
+        assert cli("search", "--id", 3, "--catalogue", "shop")[0] == 0
+        assert answer(cli, "index", "verify", "shop")["index"] == "sound"
     with closing(sqlite3.connect(folders.folder("shop") / "catalogue.sqlite")) as connection:
         connection.execute("UPDATE vectors SET vector = zeroblob(748) WHERE id IN (3, 5)")
         connection.execute("UPDATE items SET label = 'x' WHERE source = ?", (elsewhere,))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pictures import shop_photo, written
 from vitrine import images
-from vitrine.datasets import Splits
+from vitrine.datasets import Splits, drawn_garments
 from vitrine.datasets.image_folder import PLAIN_GREY
 from vitrine.encoder import Encoder
 from vitrine.errors import ImageError
@@ -214,6 +214,19 @@ def test_thumbnails_are_small_and_open() -> None:
         content = images.thumbnail(image)
         assert min(96, max(image.shape)) <= max(images.read(content).shape[:2]) < 192
         assert len(content) < 5000
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_large_picture_is_seen_alike_however_it_comes(kind: str, encoder: Encoder) -> None:
+    """As a path or bytes, opened, loaded, as an array; and the caller's picture stays as it is."""
+    photo = Image.open(io.BytesIO(shop_photo(drawn_garments.draw(9, 3), light=True))).convert("RGB")
+    content = written(photo, kind)
+    with Image.open(io.BytesIO(content)) as unread, Image.open(io.BytesIO(content)) as loaded:
+        loaded.load()
+        ways = encoder.embed([content, unread, loaded, np.asarray(loaded)])
+        assert unread.size == loaded.size == (600, 800)
+    assert (ways @ ways.T).min() > (0.998 if kind == "JPEG" else 0.99999)
+    assert ways[1:] == pytest.approx(ways[1:2].repeat(3, axis=0), abs=1e-6)
 
 
 @pytest.mark.parametrize(("size", "small"), [((191, 20), (191, 20)), ((192, 20), (96, 10)), ((4000, 3), (98, 1))])

@@ -2,7 +2,10 @@ import errno
 import hashlib
 import os
 import threading
+import time
+from concurrent.futures import Future
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -392,6 +395,34 @@ def test_pictures_are_decoded_by_several_threads(
     monkeypatch.setattr(folder, "_decode", meet)
     assert sync(catalogue, photos).added == 20
     assert len(names) == 2
+
+
+def test_after_ctrl_c_no_further_picture_is_begun(
+    photos: Path, catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "cores", lambda: 1)
+    monkeypatch.setattr(folder, "_PART", 20)
+    monkeypatch.setattr(folder, "BATCH", 40)
+    begun: list[str] = []
+    waiting = threading.Event()
+    decode = folder._decode
+
+    def slow(file: str, known: str | None, spec: ImageSpec) -> object:
+        begun.append(file)
+        waiting.set()
+        time.sleep(0.1)
+        return decode(file, known, spec)
+
+    def interrupt(*_: object) -> NoReturn:
+        waiting.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "_decode", slow)
+    monkeypatch.setattr(Future, "result", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sync(catalogue, photos)
+    assert 1 <= len(begun) <= 3
+    assert len(catalogue) == 0
 
 
 def test_the_content_is_the_hash_of_the_file(photos: Path, catalogue: LocalCatalogue) -> None:

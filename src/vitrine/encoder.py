@@ -63,6 +63,7 @@ class Encoder:
         self.card = card
         self.content = content
         self._session = session
+        self._single: Encoder | None = None
 
     @classmethod
     def load(cls, name_or_path: str | Path = "default") -> "Encoder":
@@ -105,7 +106,9 @@ class Encoder:
 
     def on_one_thread(self) -> "Encoder":
         """The same model, for many threads at once: each call is answered on the thread that makes it."""
-        return Encoder.from_content(self.content, self.card, threads=1)
+        if self._single is None:
+            self._single = Encoder.from_content(self.content, self.card, threads=1)
+        return self._single
 
     def run(self, batch: npt.NDArray[np.uint8], progress: Progress = silent) -> Outputs:
         """Answers for images (n, h, w, c) uint8 that already look as the model's image spec says.

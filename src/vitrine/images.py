@@ -46,18 +46,22 @@ def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = Non
     white.
 
     name: what to call it in an error; a path is called by itself. spec: what the model wants that is to see it.
-    Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels (for a model, 8 times what it wants to
-    see, at least 256), and whatever then has more than 4 million pixels is averaged down by a whole factor.
+    Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels; for a model every large picture is
+    reduced so, no side below 8 times what it wants to see, or 256. Whatever then has more than 4 million pixels is
+    averaged down by a whole factor.
     Raises ImageError: missing, empty, not a picture, damaged, over 89 million pixels or 200 MiB.
     """
-    return _from_array(picture) if isinstance(picture, np.ndarray) else array(opened(picture, name, spec))
+    if isinstance(picture, np.ndarray):
+        image = _from_array(picture)
+        return image if spec is None else array(_reduced(to_pil(image), _side(spec)))
+    return array(opened(picture, name, spec))
 
 
 def opened(
     picture: str | Path | bytes | Image.Image, name: str | None = None, spec: ImageSpec | None = None
 ) -> Image.Image:
     """As `read`, but as a PIL image of mode L or RGB."""
-    side = max(_SEEN_SIDE, _SEEN_TIMES * max(spec.height, spec.width)) if spec else _SIDE
+    side = _side(spec) if spec else _SIDE
     name = name or (str(picture) if isinstance(picture, str | Path) else "The picture")
     given = content(Path(picture)) if isinstance(picture, str | Path) else picture
     if given == b"":
@@ -66,9 +70,10 @@ def opened(
         raise ImageError(f"{name} has more than {MAX_BYTES:,} bytes; make it smaller.")
     try:
         if isinstance(given, Image.Image):
-            return _from_pil(given, name, side)
+            return _reduced(_from_pil(given, name), side if spec else None)
         with Image.open(io.BytesIO(given), formats=_FORMATS) as opened:
-            return _from_pil(opened, name, side)
+            opened.draft(None, (side, side))  # JPEG only; None keeps the mode
+            return _reduced(_from_pil(opened, name), side if spec else None)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."
@@ -217,12 +222,11 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
     return image
 
 
-def _from_pil(image: Image.Image, name: str, side: int) -> Image.Image:
+def _from_pil(image: Image.Image, name: str) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{name} has {image.width}x{image.height} pixels; allowed are {MAX_PIXELS:,}. Make it smaller."
         )
-    image.draft(None, (side, side))  # JPEG only; None keeps the mode
     try:
         image.load()
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
@@ -233,6 +237,18 @@ def _from_pil(image: Image.Image, name: str, side: int) -> Image.Image:
     plain = _eight_bit(upright)
     factor = math.ceil(math.sqrt(plain.width * plain.height / _WORKING_PIXELS))
     return plain if factor < 2 else plain.reduce(factor)
+
+
+def _side(spec: ImageSpec) -> int:
+    """Below which no side of a picture is reduced for a model with that spec."""
+    return max(_SEEN_SIDE, _SEEN_TIMES * max(spec.height, spec.width))
+
+
+def _reduced(image: Image.Image, side: int | None) -> Image.Image:
+    """As Pillow's decoder of JPEGs may have done already: averaged by 2, 4 or 8, no side below `side`."""
+    fits = min(image.size) // side if side else 1
+    scale = next(scale for scale in (8, 4, 2, 1) if fits >= scale or scale == 1)
+    return image if scale == 1 else image.reduce(scale)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ the truth where it is older, and made anew where it is missing, damaged or worn.
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from vitrine import storage
 from vitrine.catalogue import index_kinds
@@ -15,6 +16,7 @@ from vitrine.catalogue.vector_index import VectorIndex
 from vitrine.errors import CatalogueError, StorageError
 
 _BEHIND = 2000  # items that may come or go before the index is written again: to catch up on them takes some 20 ms
+State = Literal["sound", "deleted", "missing"]
 _GARBAGE = 0.25  # so much of an index may be items that are gone, before it is made anew
 
 
@@ -45,16 +47,32 @@ class KeptIndex:
             self._write(index)
         return index
 
-    def check(self) -> bool:
-        """Read the whole file. False where it is damaged, or cannot be used for another reason; then it is made
-        anew.
+    def check(self) -> State:
+        """Read the whole file. Where it is damaged, or cannot be used for another reason, it is deleted: the next
+        search makes it anew. Raises StorageError where that cannot be done.
         """
-        try:
-            for path in self._place.glob("index-*.faiss"):
+        state: State = "missing"
+        for path in sorted(self._place.glob("index-*.faiss")):
+            try:
                 VectorIndex.load(path, whole=True)
-        except CatalogueError:
-            self._index = self._build(self._store.meta())
+            except CatalogueError:
+                state = "deleted" if self._delete(path) else state
+            else:
+                state = "sound" if state == "missing" else state
+        return state
+
+    def _delete(self, path: Path) -> bool:
+        """Whether it was there still: who writes a newer index deletes the old one. Raises StorageError."""
+        try:
+            path.unlink()
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            raise StorageError(
+                f"The index {path} is damaged and cannot be deleted ({error.strerror}); searches may be wrong until it"
+                " is: delete it where the disk can be written."
+            ) from error
+        self._index = None
         return True
 
     def forget(self) -> None:

@@ -37,7 +37,7 @@ from vitrine.catalogue import (
 )
 from vitrine.catalogue.filters import Filter
 from vitrine.catalogue.index_kinds import Ids
-from vitrine.catalogue.kept_index import KeptIndex, kind_for
+from vitrine.catalogue.kept_index import KeptIndex, State, kind_for
 from vitrine.catalogue.moving import Collected
 from vitrine.catalogue.store import Store
 from vitrine.catalogue.tables import AUTO, Meta, Unsound
@@ -294,9 +294,9 @@ class LocalCatalogue:
             found = damage.check(self._store, meta, progress)
         return found if readable else replace(found, problem="what it says of itself cannot be read")
 
-    def check_index(self) -> bool:
-        """Read the whole index file. False where it is damaged, or cannot be used for another reason; then it is made
-        anew.
+    def check_index(self) -> State:
+        """Read the whole index file: "sound", "missing", or "deleted" where it was damaged or could not be used for
+        another reason: the next search makes it anew. Raises StorageError where it cannot be deleted.
         """
         with self._told(), self._store.reading():
             return self._index.check()

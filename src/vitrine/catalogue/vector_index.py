@@ -39,7 +39,7 @@ _HEADER = struct.Struct("<8sII8sQQQQIII")  # magic, format, d, kind, base, tail,
 _CHECKSUM = struct.Struct("<I")
 _FRONT = 72  # where the ids begin
 _MAGIC = b"vitrvec\n"
-_SPAN = 2**26  # bytes: zlib counts them in 32 bits
+_SPAN = 2**20  # bytes that are read at a time
 _SAMPLE, _SAMPLES = 2**18, 64  # bytes, blocks of the base that are checked at opening: all of it up to 16 MiB
 
 
@@ -154,12 +154,18 @@ class VectorIndex:
                 file.write(bytes(_FRONT))
                 for array in (self._ids, self._tail, np.packbits(self._live, bitorder="little")):
                     file.write(np.ascontiguousarray(array).data)
-                start = file.tell()
-                faiss.write_index(self._base, faiss.PyCallbackIOWriter(file.write))
+                start, whole = file.tell(), 0
+
+                def write(part: bytes) -> int:
+                    nonlocal whole
+                    whole = zlib.crc32(part, whole)
+                    return file.write(part)
+
+                faiss.write_index(self._base, faiss.PyCallbackIOWriter(write))
                 end = file.tell()
             with open(part, "r+b") as again, mmap.mmap(again.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 facts = (self.dimensions, self.kind.encode(), self._base.ntotal, len(self._tail), generation, end)
-                checksums = (*_checksums(content, start), _whole_checksum(content, start))
+                checksums = (*_checksums(content, start), whole)
                 head = _HEADER.pack(_MAGIC, FORMAT_VERSION, *facts, *checksums)
                 again.write(head + _CHECKSUM.pack(zlib.crc32(head)))
         self.generation, self.unsaved = generation, 0
@@ -175,13 +181,16 @@ class VectorIndex:
         try:
             with open(path, "rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            return cls._read(content, whole)
+            index, checksum = cls._read(content)
+            if whole and index._file is not None:
+                _demand(_whole_checksum(path, index._file[1]) == checksum, "it is damaged")
+            return index
         except (OSError, ValueError, struct.error, RuntimeError, MemoryError) as error:  # the last two are FAISS's
             raise CatalogueError(f"{path} is no index that can be used ({error}); build it anew.") from error
 
     @classmethod
-    def _read(cls, content: mmap.mmap, whole: bool) -> "VectorIndex":
-        """See `load`. Raises ValueError, struct.error, RuntimeError, MemoryError."""
+    def _read(cls, content: mmap.mmap) -> tuple["VectorIndex", int]:
+        """See `load`; and the checksum of the base. Raises ValueError, struct.error, RuntimeError, MemoryError."""
         magic, version, dimensions, name, base, tail, generation, end, *checksums = _HEADER.unpack_from(content)
         _demand(magic == _MAGIC, "it is not vitrine's")
         _demand(version == FORMAT_VERSION, f"it has format {version}, this vitrine writes {FORMAT_VERSION}")
@@ -190,7 +199,6 @@ class VectorIndex:
         _demand(len(content) == end, "it is truncated")
         at = np.cumsum((_FRONT, 8 * (base + tail), 4 * dimensions * tail, (base + tail + 7) // 8)).tolist()
         _demand(_checksums(content, at[3]) == tuple(checksums[:2]), "it is damaged")
-        _demand(not whole or _whole_checksum(content, at[3]) == checksums[2], "it is damaged")
         index = cls(name.rstrip(b"\0").decode(), dimensions, _view(content, at[3]))
         index.generation = generation
         index._file = (content, at[3])
@@ -201,7 +209,7 @@ class VectorIndex:
         index._dead = len(index) - int(np.count_nonzero(index._live))
         _demand(index._base.ntotal == base, "its parts do not fit together")
         index._arrange()
-        return index
+        return index, checksums[2]
 
     def _checked(self, ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
         """Both, or InputError."""
@@ -404,12 +412,13 @@ def _checksums(content: mmap.mmap, start: int) -> tuple[int, int]:
     return front, sampled
 
 
-def _whole_checksum(content: mmap.mmap, start: int) -> int:
-    """CRC-32 of all of the base."""
+def _whole_checksum(path: Path, start: int) -> int:
+    """CRC-32 of all of the base, which begins at byte `start`; read, not mapped, so that it takes no memory."""
     crc = 0
-    with memoryview(content) as view:
-        for first in range(start, len(view), _SPAN):
-            crc = zlib.crc32(view[first : first + _SPAN], crc)
+    with open(path, "rb") as file:
+        file.seek(start)
+        while part := file.read(_SPAN):
+            crc = zlib.crc32(part, crc)
     return crc
 
 

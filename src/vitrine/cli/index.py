@@ -149,15 +149,16 @@ def verify(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
         index = None
         if not damage.found:
             opened.encoder()  # its copy of the model, too
-            index = "sound" if opened.check_index() else "made anew"
+            with output.stage(f"Check the index of {name}"):
+                index = opened.check_index()
     if as_json:
         facts = {"catalogue": name, "items": items, "sound": not damage.found, "problem": damage.problem}
         facts |= {"index": index}
         output.print_json({**facts, "lost": [vars(one) for one in damage.lost]})
     elif not damage.found:
         print(f"{name}: {items:,} items, all sound.")
-        if index != "sound":
-            print("The index beside them was damaged, or of an older vitrine, and was made anew.")
+        if index == "deleted":
+            print("The index beside them was damaged, or of another vitrine, and is deleted; the next search makes it.")
     if damage.found:
         raise CatalogueError(sentences.damaged(name, damage))
 

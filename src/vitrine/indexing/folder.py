@@ -12,9 +12,10 @@ time that was younger than two seconds then proves nothing, as file systems coun
 import math
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -33,7 +34,7 @@ from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 BATCH = 500
-_PART = 25  # pictures that one thread decodes and embeds at a time, at most
+_PART = 8  # pictures that one thread decodes and embeds at a time, at most
 _GRAIN = 2.0  # seconds: FAT's times are the coarsest
 
 
@@ -214,13 +215,13 @@ class _Pass:
         done = 0
         if not batches:
             return
-        encoder = self.encoder.on_one_thread()
+        reader = _Reader(self.encoder.on_one_thread())
         with images.decoders() as pool:
             try:
-                following = _submit(pool, batches[0], encoder)
+                following = reader.submit(pool, batches[0])
                 for number, batch in enumerate(batches, 1):
                     parts = following
-                    following = _submit(pool, batches[number], encoder) if number < len(batches) else []
+                    following = reader.submit(pool, batches[number]) if number < len(batches) else []
                     pictures: list[_Decoded | _Refused] = []
                     for part in parts:
                         pictures += part.result()
@@ -228,6 +229,7 @@ class _Pass:
                     done += len(batch)
                     self._take(batch, pictures)
             except BaseException:
+                reader.stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -311,23 +313,32 @@ def _look(file: str) -> tuple[str, float]:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}", changed / 1e9
 
 
-def _submit(
-    pool: ThreadPoolExecutor, batch: list[_Wanted], encoder: Encoder
-) -> list["Future[list[_Decoded | _Refused]]"]:
-    size = min(_PART, math.ceil(len(batch) / storage.cores()))
-    return [pool.submit(_embed, batch[first : first + size], encoder) for first in range(0, len(batch), size)]
+@dataclass(frozen=True)
+class _Reader:
+    """Decodes and embeds pictures on the threads of a pool. stopped: when set, no further picture is begun."""
 
+    encoder: Encoder
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-def _embed(wanted: list[_Wanted], encoder: Encoder) -> list[_Decoded | _Refused]:
-    """Those pictures, decoded and embedded."""
-    spec = encoder.card.image
-    pictures = [_decode(one.file, one.known.content if one.known else None, spec) for one in wanted]
-    shown = [one.image for one in pictures if isinstance(one, _Decoded) and one.image is not None]
-    vectors = iter(encoder.run(np.stack(shown)).embeddings if shown else ())
-    return [
-        replace(one, image=None, vector=next(vectors)) if isinstance(one, _Decoded) and one.image is not None else one
-        for one in pictures
-    ]
+    def submit(self, pool: ThreadPoolExecutor, batch: list[_Wanted]) -> list["Future[list[_Decoded | _Refused]]"]:
+        size = min(_PART, math.ceil(len(batch) / storage.cores()))
+        return [pool.submit(self._embed, batch[first : first + size]) for first in range(0, len(batch), size)]
+
+    def _embed(self, wanted: list[_Wanted]) -> list[_Decoded | _Refused]:
+        """Those pictures, decoded and embedded. Raises CancelledError where it was stopped."""
+        pictures = []
+        for one in wanted:
+            if self.stopped.is_set():
+                raise CancelledError
+            pictures.append(_decode(one.file, one.known.content if one.known else None, self.encoder.card.image))
+        shown = [one.image for one in pictures if isinstance(one, _Decoded) and one.image is not None]
+        vectors = iter(self.encoder.run(np.stack(shown)).embeddings if shown else ())
+        return [
+            replace(one, image=None, vector=next(vectors))
+            if isinstance(one, _Decoded) and one.image is not None
+            else one
+            for one in pictures
+        ]
 
 
 def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | _Refused:
