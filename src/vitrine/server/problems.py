@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from vitrine.errors import CatalogueError, ImageError, InputError, ItemError, StorageError, VitrineError
 
-
 _STATUS: tuple[tuple[type[VitrineError], int, str], ...] = (  # the first that fits
     (ImageError, 422, "image"),
     (InputError, 422, "input"),
@@ -114,9 +113,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         "greater_than_equal": f"{where} is {shown}; it must be at least {facts.get('ge')}.",
         "less_than_equal": f"{where} is {shown}; it must be at most {facts.get('le')}.",
         "too_long": f"{where} comes {facts.get('actual_length')} times; allowed are {facts.get('max_length')}.",
-        "string_pattern_mismatch": f"{where} is {shown!r}; it must be an item's id, as 12, or with a weight, as 12:0.5.",
+        "string_pattern_mismatch": f"{where} is {shown!r}; it must be an item's id, 12, or one with a weight, 12:0.5.",
     }
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
     return reasons.get(str(error["type"]), f"{where} is {shown!r}; {message[:1].lower()}{message[1:]}.")
-
-
