@@ -80,7 +80,7 @@ async def _refused(_: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     details = {
         400: "The form cannot be read; send multipart/form-data with its parts as RFC 7578 has them.",
@@ -88,7 +88,11 @@ async def _http(_: Request, error: Exception) -> Response:
         405: "This address does not take that method; /openapi.json lists what it takes.",
     }
     detail = details.get(error.status_code, str(error.detail))
-    return problem(error.status_code, _CODES.get(error.status_code, "http"), detail, error.headers)
+    headers = dict(error.headers or {})
+    methods = request.app.openapi()["paths"].get(request.url.path, {})
+    if error.status_code == 405 and methods:  # the router only knows of one of several
+        headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+    return problem(error.status_code, _CODES.get(error.status_code, "http"), detail, headers)
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
