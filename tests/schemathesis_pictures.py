@@ -12,7 +12,7 @@ _FIELDS = ("image", "unlike_image")
 
 
 @schemathesis.hook
-def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+def before_call(context: schemathesis.HookContext, case: "schemathesis.Case[Any]", kwargs: dict[str, Any]) -> None:
     """A form that is meant to be accepted has pictures where it had text or bytes as one."""
     meant = case.meta is not None and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE
     if isinstance(case.body, dict) and meant:

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from fastapi import FastAPI
 
 from pictures import Cli, one_sentence
 from vitrine import demo
@@ -136,7 +137,12 @@ def test_the_catalogue_of_the_demo_is_made_if_it_is_missing(
     """Without Fashion-MNIST and without a network it is one of drawn garments, as in the demo."""
     monkeypatch.setattr(demo, "_data", lambda *_: drawn)
     ran: list[str] = []
-    monkeypatch.setattr(running, "run", lambda app, listening, started: (ran.append(app.state.desks.name), started()))
+
+    def run(app: FastAPI, _: socket.socket, started: Callable[[], None]) -> None:
+        ran.append(app.state.desks.name)
+        started()
+
+    monkeypatch.setattr(running, "run", run)
     code, out, err = cli("serve", "--port", 0)
     assert (code, out, ran) == (0, "", ["drawn"])
     assert "Put 250 drawn images into the catalogue" in err

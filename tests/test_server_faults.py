@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from vitrine.catalogue import local
+from vitrine.catalogue import local, store
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.server import answers, desks
 from vitrine.server.app import Settings, create_app
@@ -301,6 +301,20 @@ def test_an_answer_that_takes_too_long(connect: Connect, monkeypatch: pytest.Mon
     end.set()
     assert problem(answered)[:2] == (503, "timeout")
     assert answered.headers["retry-after"] == "5"
+
+
+def test_a_filter_that_takes_too_long(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread is free again, too, and the next question is answered."""
+    monkeypatch.setattr(store, "_BETWEEN_LOOKS", 100)
+    client = connect(limits=Limits(work_seconds=0.5))
+    assert client.get("/readyz").status_code == 200
+    slow = " or ".join(["not (price > 1000 or price contains 'x')"] * 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalCatalogue, "give_up_after", lambda self, _: self._store.give_up_after(0.0))
+        status, code, detail = problem(client.post("/api/search", data={"like": "1", "where": slow}))
+    assert (status, code) == (422, "input")
+    assert detail == "This takes longer than it may; ask for less, as with a shorter filter."
+    assert client.post("/api/search", data={"like": "1", "where": slow}).status_code == 200
 
 
 # --- who may ask

@@ -111,6 +111,12 @@ class LocalCatalogue:
     def close(self) -> None:
         self._store.close()
 
+    def give_up_after(self, seconds: float) -> None:
+        """From now on there is so much time: what takes longer in the tables, as a long filter may, raises InputError
+        until this is called again.
+        """
+        self._store.give_up_after(seconds)
+
     def replaced(self) -> bool:
         """Whether it was deleted since it was opened; another may be there by its name."""
         return not self._store.there()
@@ -630,6 +636,8 @@ def _translated(name: str, path: Path) -> Iterator[None]:
         text = str(error)
         if any(sign in text for sign in ("malformed", "Could not decode", "not a database", "UNIQUE constraint")):
             raise Unsound(text) from error
+        if "interrupted" in text:
+            raise InputError("This takes longer than it may; ask for less, as with a shorter filter.") from error
         if "locked" in text or "busy" in text:
             raise CatalogueError(
                 f"Another program is writing to the catalogue in {path}; wait for it to end and run it again."

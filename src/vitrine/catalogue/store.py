@@ -71,6 +71,7 @@ _ITEMS = {  # as they are to be read, by format
 }
 AUTO = "auto"
 _CHUNK = 2000
+_BETWEEN_LOOKS = 20_000  # SQLite's own steps, some tenths of a millisecond, from one look at the clock to the next
 _AT_ONCE = 500  # ids in a question: SQLite looks them up one by one, quicker than out of a list in JSON
 _KEPT = 100_000  # rows that are kept in memory once they were checked: some 50 MB
 SECONDS_TO_WAIT = 5.0  # for another writer
@@ -240,6 +241,13 @@ class Store:
 
     def close(self) -> None:
         self.connection.close()
+
+    def give_up_after(self, seconds: float) -> None:
+        """From now on, so much time is left for questions: SQLite then raises "interrupted", until this is called
+        again.
+        """
+        end = time.monotonic() + seconds
+        self.connection.set_progress_handler(lambda: time.monotonic() > end, _BETWEEN_LOOKS)
 
     # --- transactions
 

@@ -192,7 +192,12 @@ def add(desk: Desk, uploads: Sequence[Upload], label: str | None) -> Answer:
         ids = there | dict(zip((one.source for one in new), desk.catalogue.add(new) if new else (), strict=True))
         desk.catalogue.save_index()
     added = [
-        {"id": ids[one.source], "source": one.source, "label": one.label, "added": one.source not in there}
+        {
+            "id": ids[one.source],
+            "source": one.source,
+            "label": _label(desk, one, there),
+            "added": one.source not in there,
+        }
         for one in items
     ]
     return {"catalogue": desk.catalogue.name, "added": added, "items": len(desk.catalogue)}
@@ -273,6 +278,11 @@ def _small(item: Item) -> Shown:
         if item.thumbnail.startswith(start):
             return Shown(item.thumbnail, kind, original=False)
     raise ItemError(f"The item from {item.source} has no picture.")
+
+
+def _label(desk: Desk, item: Item, there: dict[str, int]) -> str | None:
+    """The label that an item has: where it was there already, not necessarily the one that was sent."""
+    return desk.catalogue.item(there[item.source]).label if item.source in there else item.label
 
 
 def _new_item(desk: Desk, upload: Upload, label: str | None) -> Item:

@@ -75,14 +75,15 @@ class Desks:
             ) from error
 
     def _answer(self, work: Callable[[Desk], Answer]) -> Answer:
-        desk = self._desk()
         try:
-            return work(desk)
+            return work(self._desk())
         except ItemError:
             raise
-        except CatalogueError:  # it has moved to another model, or is damaged: once more, from its file
+        except CatalogueError:
+            if getattr(self._here, "desk", None) is None:  # it could not be opened
+                raise
             self._leave()
-        return work(self._desk())
+        return work(self._desk())  # once more, from its file: it may have moved to another model
 
     def _desk(self) -> Desk:
         """The one of this thread, made if there is none, or the catalogue is another by now."""
@@ -92,6 +93,7 @@ class Desks:
             found = None
         if found is None:
             found = self._here.desk = self._opened()
+        found.catalogue.give_up_after(self._limits.work_seconds)
         return found
 
     def _leave(self) -> None:

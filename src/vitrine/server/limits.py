@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitrine.server.problems import Refusal
 
+_GATED = ("/api/", "/readyz")  # what takes work
 _DRAINED = 4  # times the limit: so much of a body that is too large is read and thrown away
 
 
@@ -25,7 +26,7 @@ class Limits:
 
 
 class Gate:
-    """ASGI middleware: lets in as many requests of /api as there may be, and of each as much as is allowed."""
+    """ASGI middleware: lets in as many requests that take work as there may be, and of each as much as is allowed."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self.app = app
@@ -33,7 +34,7 @@ class Gate:
         self.inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+        if scope["type"] != "http" or not scope["path"].startswith(_GATED):
             await self.app(scope, receive, send)
             return
         if self.inside >= self.limits.at_once:
