@@ -125,7 +125,7 @@ def test_a_name_is_only_a_name(client: TestClient, photo: Path) -> None:
         ({"like": "1", "image": "text"}, "image.0 is 'text'; "),
         ({"like": "1", "image_weight": "1"}, "1 image_weight came with 0 image; send at most one for each."),
         ({"like": "1", "where": "labl = 'Bag'"}, "The filter is wrong at character 1, 'labl': there is no such field"),
-        ({"like": "1", "where": "x" * 10_001}, "where is "),
+        ({"like": "1", "where": "x" * 10_001}, "where is a text of 10,001 characters; string should have at most"),
         ({"like": "1:0", "unlike": "2:0"}, "What to be like and what to be unlike cancel each other out"),
         ({"k": "3"}, "Send one picture to search with as image, or name an item of the catalogue with like."),
     ],
@@ -134,6 +134,19 @@ def test_what_cannot_be_searched(client: TestClient, form: dict[str, Any], says:
     status, code, detail = problem(client.post("/api/search", data=form))
     assert (status, code) == (422, "input")
     assert detail.startswith(says)
+
+
+@pytest.mark.parametrize("label", ["", "two\nlines", "\x00", "x" * 201])
+def test_what_is_no_label(client: TestClient, photo: Path, label: str) -> None:
+    files = {"image": ("a.jpg", photo.read_bytes())}
+    answered = client.post(
+        "/api/items", files=files, data={"label": label}, headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    if label:
+        assert problem(answered)[:2] == (422, "input")
+        assert answered.json()["detail"].startswith("label is ")
+    else:
+        assert answered.json()["added"][0]["label"] is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -25,6 +25,11 @@ _STATUS: tuple[tuple[type[VitrineError], int, str], ...] = (  # the first that f
 _CODES = {400: "malformed", 404: "not-found", 405: "method", 422: "input"}
 
 
+_PATTERNS = {name: "it must be an item's id, 12, or one with a weight, 12:0.5" for name in ("like", "unlike")} | {
+    "label": "allowed are signs that can be shown, in one line"
+}
+
+
 class Refusal(HTTPException):
     """What the server refuses for a reason of its own. code: for programs."""
 
@@ -109,15 +114,27 @@ def _sentence(error: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"][1:]) or "The form"
     facts = error.get("ctx", {})
     given = error.get("input")
-    shown = given if isinstance(given, str) and len(given) <= 40 else type(given).__name__
-    shown = str(given) if isinstance(given, int | float) else shown
+    shown = _shown(given)
     reasons = {
         "missing": f"{where} is missing; send it.",
         "extra_forbidden": f"There is no field {where}; /openapi.json lists those that there are.",
-        "greater_than_equal": f"{where} is {shown}; it must be at least {facts.get('ge')}.",
-        "less_than_equal": f"{where} is {shown}; it must be at most {facts.get('le')}.",
+        "greater_than_equal": f"{where} is {given}; it must be at least {facts.get('ge')}.",
+        "less_than_equal": f"{where} is {given}; it must be at most {facts.get('le')}.",
         "too_long": f"{where} comes {facts.get('actual_length')} times; allowed are {facts.get('max_length')}.",
-        "string_pattern_mismatch": f"{where} is {shown!r}; it must be an item's id, 12, or one with a weight, 12:0.5.",
+        "string_pattern_mismatch": f"{where} is {shown}; {_PATTERNS[where.partition('.')[0]]}.",
     }
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
-    return reasons.get(str(error["type"]), f"{where} is {shown!r}; {message[:1].lower()}{message[1:]}.")
+    return reasons.get(str(error["type"]), f"{where} is {shown}; {message[:1].lower()}{message[1:]}.")
+
+
+def _shown(given: object) -> str:
+    """What came, for a sentence.
+
+    >>> _shown("many"), _shown("x" * 50), _shown(None), _shown(0.5)
+    ("'many'", 'a text of 50 characters', 'nothing', '0.5')
+    """
+    if isinstance(given, str):
+        return repr(given) if len(given) <= 40 else f"a text of {len(given):,} characters"
+    if isinstance(given, int | float):
+        return str(given)
+    return "nothing" if given is None else "something else"

@@ -84,7 +84,14 @@ class AddForm(Form):
         list[UploadFile], Field(min_length=1, max_length=ADDED, description="A picture to add; may be repeated.")
     ]
     label: Annotated[
-        str | None, Field(min_length=1, max_length=200, description="The class of all of them.", examples=["Dress"])
+        str | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            pattern="^[^\\x00-\\x1f\\x7f]+$",
+            description="The class of all of them.",
+            examples=["Dress"],
+        ),
     ] = None
 
 
