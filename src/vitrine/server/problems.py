@@ -114,14 +114,14 @@ def _sentence(error: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"][1:]) or "The form"
     facts = error.get("ctx", {})
     given = error.get("input")
-    shown = _shown(given)
+    shown, pattern = _shown(given), _PATTERNS.get(where.partition(".")[0], "it has another form")
     reasons = {
         "missing": f"{where} is missing; send it.",
         "extra_forbidden": f"There is no field {where}; /openapi.json lists those that there are.",
         "greater_than_equal": f"{where} is {given}; it must be at least {facts.get('ge')}.",
         "less_than_equal": f"{where} is {given}; it must be at most {facts.get('le')}.",
         "too_long": f"{where} comes {facts.get('actual_length')} times; allowed are {facts.get('max_length')}.",
-        "string_pattern_mismatch": f"{where} is {shown}; {_PATTERNS[where.partition('.')[0]]}.",
+        "string_pattern_mismatch": f"{where} is {shown}; {pattern}.",
     }
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
     return reasons.get(str(error["type"]), f"{where} is {shown}; {message[:1].lower()}{message[1:]}.")
