@@ -12,6 +12,7 @@ clients; where the time of one client's answers goes, by the server's own /metri
 import argparse
 import asyncio
 import io
+import itertools
 import json
 import os
 import platform
@@ -208,7 +209,8 @@ def main() -> None:
         items = len(opened)
     cores = len(os.sched_getaffinity(0))
     machine = f"{platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f}"
-    for line in ({"items": items, "k": K, "machine": machine}, *measure(given.requests, given.starts)):
+    facts: list[dict[str, object]] = [{"items": items, "k": K, "machine": machine}]
+    for line in itertools.chain(facts, measure(given.requests, given.starts)):
         print(
             json.dumps(line) if given.json else ", ".join(f"{key} {value}" for key, value in line.items()), flush=True
         )
