@@ -194,12 +194,13 @@ def measure(count: int, starts: int) -> Iterator[dict[str, object]]:
         yield from one_client(server, requests, 400)
         for _ in range(3):
             yield many_clients(server, requests, 1600)
-        yield from memory(server, requests, count)
+        if count:
+            yield from memory(server, requests, count)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--requests", type=int, default=5000, help="for the memory")
+    parser.add_argument("--requests", type=int, default=5000, help="for the memory; 0 to leave it out")
     parser.add_argument("--starts", type=int, default=3, help="cold starts")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
