@@ -36,7 +36,7 @@ TRIM = 0.05  # of the full range: how far a pixel may be from the corners' colou
 _EDGE_REACH, _EDGE_HEIGHT = 0.5, 0.7  # see `_trim`
 _SKIP = 5  # the picture is shrunk to so many times the wanted size, then rows and columns are skipped
 _SMALL = 96  # pixels, see `thumbnail`
-_KEPT = 16 * 2**20  # bytes; see `decoders`
+_KEPT = 16 * 2**20  # bytes; see `keep_memory`
 _SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side below this;
 _SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see
 
@@ -89,10 +89,16 @@ def opened(
 
 def decoders() -> ThreadPoolExecutor:
     """Threads to decode many pictures on, one a core."""
-    # Once a large block has come and gone, glibc keeps what is freed; before, it gives the memory of every picture back
-    # to the system and asks for it anew, which takes as long as decoding does.
-    bytearray(_KEPT)
+    keep_memory()
     return ThreadPoolExecutor(storage.cores())
+
+
+def keep_memory() -> None:
+    """To be called before many pictures are decoded: once a large block has come and gone, glibc keeps what is freed;
+    before, it gives the memory of every picture back to the system and asks for it anew, which takes as long as
+    decoding does.
+    """
+    bytearray(_KEPT)
 
 
 def content(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from vitrine import storage
+from vitrine import images, storage
 from vitrine.catalogue import index_kinds
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
@@ -45,6 +45,7 @@ class Desks:
         self._encoder = encoder and encoder.on_one_thread()
         self._loading = threading.Lock()
         self._count = max(2, storage.cores())
+        images.keep_memory()
         self._pool = ThreadPoolExecutor(self._count, "desk", index_kinds.on_one_thread)
 
     def close(self) -> None:
