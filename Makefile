@@ -2,11 +2,15 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all check bench install clean
+.PHONY: demo serve test test-all check bench install clean
 
 # Base dependencies only: no torch.
 demo: .venv/base
 	@.venv/bin/vitrine demo
+
+# The page and the HTTP API, on 127.0.0.1 until Ctrl-C; the demo's catalogue is made first if it is not there.
+serve: .venv/base
+	@.venv/bin/vitrine serve
 
 # What the README promises: about five minutes on two cores.
 test: .venv/dev

@@ -36,29 +36,33 @@ TRIM = 0.05  # of the full range: how far a pixel may be from the corners' colou
 _EDGE_REACH, _EDGE_HEIGHT = 0.5, 0.7  # see `_trim`
 _SKIP = 5  # the picture is shrunk to so many times the wanted size, then rows and columns are skipped
 _SMALL = 96  # pixels, see `thumbnail`
-_KEPT = 16 * 2**20  # bytes; see `decoders`
+_KEPT = 16 * 2**20  # bytes; see `keep_memory`
 _SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side below this;
 _SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see
 
 
-def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None) -> Pixels:
+def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None, pixels: int = MAX_PIXELS) -> Pixels:
     """The picture as (h, w, 1) grey or (h, w, 3) RGB, uint8: first frame, EXIF orientation applied, alpha laid on
     white.
 
     name: what to call it in an error; a path is called by itself. spec: what the model wants that is to see it.
+    pixels: how many it may have, at most 89 million.
     Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels; for a model every large picture is
     reduced so, no side below 8 times what it wants to see, or 256. Whatever then has more than 4 million pixels is
     averaged down by a whole factor.
-    Raises ImageError: missing, empty, not a picture, damaged, over 89 million pixels or 200 MiB.
+    Raises ImageError: missing, empty, not a picture, damaged, too many pixels or over 200 MiB.
     """
     if isinstance(picture, np.ndarray):
         image = _from_array(picture)
         return image if spec is None else array(_reduced(to_pil(image), _side(spec)))
-    return array(opened(picture, name, spec))
+    return array(opened(picture, name, spec, pixels))
 
 
 def opened(
-    picture: str | Path | bytes | Image.Image, name: str | None = None, spec: ImageSpec | None = None
+    picture: str | Path | bytes | Image.Image,
+    name: str | None = None,
+    spec: ImageSpec | None = None,
+    pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """As `read`, but as a PIL image of mode L or RGB."""
     side = _side(spec) if spec else _SIDE
@@ -70,16 +74,16 @@ def opened(
         raise ImageError(f"{name} has more than {MAX_BYTES:,} bytes; make it smaller.")
     try:
         if isinstance(given, Image.Image):
-            return _reduced(_from_pil(given, name), side if spec else None)
+            return _reduced(_from_pil(given, name, pixels), side if spec else None)
         with Image.open(io.BytesIO(given), formats=_FORMATS) as opened:
             opened.draft(None, (side, side))  # JPEG only; None keeps the mode
-            return _reduced(_from_pil(opened, name), side if spec else None)
+            return _reduced(_from_pil(opened, name, pixels), side if spec else None)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller.") from error
+        raise ImageError(f"{name} has more than {pixels:,} pixels; make it smaller.") from error
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory than there is; make it smaller.") from error
     except ImageError:
@@ -90,10 +94,16 @@ def opened(
 
 def decoders() -> ThreadPoolExecutor:
     """Threads to decode many pictures on, one a core."""
-    # Once a large block has come and gone, glibc keeps what is freed; before, it gives the memory of every picture back
-    # to the system and asks for it anew, which takes as long as decoding does.
-    bytearray(_KEPT)
+    keep_memory()
     return ThreadPoolExecutor(storage.cores())
+
+
+def keep_memory() -> None:
+    """To be called before many pictures are decoded: once a large block has come and gone, glibc keeps what is freed;
+    before, it gives the memory of every picture back to the system and asks for it anew, which takes as long as
+    decoding does.
+    """
+    bytearray(_KEPT)
 
 
 def content(path: Path) -> bytes:
@@ -202,6 +212,18 @@ def thumbnail(image: Pixels | Image.Image) -> bytes:
     return written.getvalue()
 
 
+def jpeg(image: Image.Image, side: int) -> bytes:
+    """A JPEG of a PIL image of mode L or RGB, no side longer than that, with nothing of the file that it came from but
+    its pixels.
+    """
+    shown = image.copy()
+    shown.info.clear()
+    shown.thumbnail((side, side))
+    written = io.BytesIO()
+    shown.save(written, "JPEG", quality=90)
+    return written.getvalue()
+
+
 def blank() -> bytes:
     """A thumbnail that stands for a picture which there is not: plain grey."""
     return thumbnail(np.full((28, 28, 1), 128, np.uint8))
@@ -222,11 +244,9 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
     return image
 
 
-def _from_pil(image: Image.Image, name: str) -> Image.Image:
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"{name} has {image.width}x{image.height} pixels; allowed are {MAX_PIXELS:,}. Make it smaller."
-        )
+def _from_pil(image: Image.Image, name: str, pixels: int) -> Image.Image:
+    if image.width * image.height > pixels:
+        raise ImageError(f"{name} has {image.width}x{image.height} pixels; allowed are {pixels:,}. Make it smaller.")
     try:
         image.load()
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1

@@ -31,6 +31,8 @@ def translated(name: str, path: Path) -> Iterator[None]:
         text = str(error)
         if any(sign in text for sign in ("malformed", "Could not decode", "not a database", "UNIQUE constraint")):
             raise Unsound(text) from error
+        if "interrupted" in text:
+            raise InputError("This takes longer than it may; ask for less, as with a shorter filter.") from error
         if "locked" in text or "busy" in text:
             raise CatalogueError(
                 f"Another program is writing to the catalogue in {path}; wait for it to end and run it again."

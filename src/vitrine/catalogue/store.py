@@ -7,6 +7,7 @@ sentences.py makes sentences of it.
 
 import json
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ Told = tuple[str | None, str, Columns | None]
 
 _LISTED = "SELECT value FROM json_each(?)"  # ids, however many
 _CHUNK = 2000  # rows at a time
+_BETWEEN_LOOKS = 20_000  # SQLite's own steps, some tenths of a millisecond, from one look at the clock to the next
 _AT_ONCE = 500  # ids in a question: SQLite looks them up one by one, quicker than out of a list in JSON
 _KEPT = 100_000  # rows that are kept in memory once they were checked: some 50 MB
 
@@ -120,6 +122,13 @@ class Store:
     def close(self) -> None:
         self.connection.close()
 
+    def give_up_after(self, seconds: float) -> None:
+        """From now on, so much time is left for questions: SQLite then raises "interrupted", until this is called
+        again.
+        """
+        end = time.monotonic() + seconds
+        self.connection.set_progress_handler(lambda: time.monotonic() > end, _BETWEEN_LOOKS)
+
     # --- transactions
 
     @contextmanager
@@ -179,8 +188,12 @@ class Store:
             finally:
                 self._alone = False
 
+    def there(self) -> bool:
+        """Whether the file by that name is the one that was opened."""
+        return storage.identity(self.path) == self._file
+
     def _check_there(self) -> None:
-        if storage.identity(self.path) != self._file:
+        if not self.there():
             raise CatalogueError(
                 f"The catalogue {self.name!r} was deleted (or replaced) meanwhile, and nothing was written; open it"
                 " anew, or run it again."
