@@ -95,7 +95,10 @@ def load(path: Path) -> StoredMap:
         magic, version, computed, seed, generation, n, last, identity, trust, crc = _HEADER.unpack_from(content)
         _demand(magic == _MAGIC, "it is not vitrine's")
         _demand(version == FORMAT_VERSION, f"it has format {version}, this vitrine writes {FORMAT_VERSION}")
-        _demand(_CHECKSUM.unpack_from(content, _HEADER.size) == (zlib.crc32(content[: _HEADER.size]),), "its header is damaged")
+        _demand(
+            _CHECKSUM.unpack_from(content, _HEADER.size) == (zlib.crc32(content[: _HEADER.size]),),
+            "its header is damaged",
+        )
         _demand(len(content) == _FRONT + n * _ROW, "it is truncated")
         _demand(zlib.crc32(memoryview(content)[_FRONT:]) == crc, "it is damaged")
     except (OSError, ValueError, struct.error) as error:

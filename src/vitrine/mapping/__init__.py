@@ -9,6 +9,7 @@ A new item is placed among the others, one that has left is dropped; when more t
 was computed, or the catalogue has moved to another model, it is computed anew.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ Made = Literal["computed", "updated", "kept"]
 
 CHANGED = 0.1
 """When more than this share of the items that a map was computed of has come or gone since, it is computed anew."""
+
+CLASSES = 20
+"""So many classes have a colour of their own on a map; the smallest of more share one."""
 
 TRUST_K = 15
 _SPARE = 8  # more neighbours than wanted, for those that are not on the map yet
@@ -58,9 +62,7 @@ class Mapped:
     columns: Sequence[Columns]
 
 
-def find(
-    catalogue: LocalCatalogue, seed: int | None = None, again: bool = False, progress: Progress = silent
-) -> Found:
+def find(catalogue: LocalCatalogue, seed: int | None = None, again: bool = False, progress: Progress = silent) -> Found:
     """The map of that catalogue as it is now, kept in its folder. seed: of the computation; None for whichever the map
     has. again: compute it, whatever is there.
 
@@ -129,6 +131,37 @@ def items(catalogue: LocalCatalogue, stored: StoredMap) -> Mapped:
         [item.label for item in found],
         [item.columns or {} for item in found],
     )
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a map is coloured by. names: of the classes; the first `own` have a colour of their own. which: (n,) int64,
+    the class of each item.
+    """
+
+    names: list[str]
+    own: int
+    which: npt.NDArray[np.int64]
+
+
+def classes(labels: Sequence[str | None]) -> Classes:
+    """The most frequent `CLASSES` by name, then what the others share, then the items without a class.
+
+    >>> found = classes(["b", "a", None, "b"])
+    >>> found.names, found.own, found.which.tolist()
+    (['a', 'b', 'no class'], 2, [1, 0, 2, 1])
+    """
+    counts = Counter(label for label in labels if label is not None)
+    own = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:CLASSES])
+    names = [*own]
+    if len(counts) > len(own):
+        names.append(f"{len(counts) - len(own)} other classes")
+    rest = len(names) - 1
+    if None in labels:
+        names.append("no class")
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(own)}
+    which = [len(names) - 1 if name is None else numbers.get(name, rest) for name in labels]
+    return Classes(names, len(own), np.array(which, np.int64))
 
 
 class Placing:

@@ -1,4 +1,4 @@
-"""Which vectors are nearest, by FAISS: all are compared, or, where that is too much work, those in the nearest cells."""
+"""Which vectors are nearest, by FAISS: all are compared; where that is too much work, those in near cells."""
 
 import faiss
 import numpy as np

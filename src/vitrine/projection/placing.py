@@ -39,7 +39,8 @@ class Ground:
         shape = np.ceil((high - low) / self._spacing).astype(int) + 1
         crowd = _convolved(self._spread(shape), self._spacing)
         self._crowding = np.log(np.maximum(crowd, 1e-9))  # log Z at the nodes
-        self._slope = np.stack(np.gradient(self._crowding, self._spacing), axis=-1)  # (height, width, 2)
+        slopes = [np.gradient(self._crowding, self._spacing, axis=axis) for axis in (0, 1)]
+        self._slope = np.stack(slopes, axis=-1)  # (width, height, 2)
 
     def settle(self, places: Places, distances: npt.NDArray[np.floating]) -> Points:
         """New points (m, 2) float32, from the old points that are their neighbours, (m, k) places on the map, and how
@@ -68,7 +69,8 @@ class Ground:
             cost = self._cost(place, near, pull)
             better = cost < best
             found[better], best[better] = place[better], cost[better]
-        return found
+        settled: Floats = found
+        return settled
 
     def _cost(self, places: Floats, near: Floats, pull: Floats) -> Floats:
         """What is to be least: places (..., 2), their neighbours (..., k, 2), the pull of these (..., k)."""
@@ -118,7 +120,8 @@ def weights(distances: npt.NDArray[np.floating]) -> Floats:
         shares /= shares.sum(axis=1, keepdims=True)
         entropy = -(shares * np.log(np.maximum(shares, 1e-300))).sum(axis=1, keepdims=True)
         low, high = np.where(entropy > wanted, middle, low), np.where(entropy > wanted, high, middle)
-    return shares
+    found: Floats = shares
+    return found
 
 
 def _convolved(counts: Floats, spacing: float) -> Floats:

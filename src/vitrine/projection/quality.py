@@ -69,4 +69,5 @@ def _others(vectors: Vectors, rows: Places, k: int) -> Places:
     found, _ = Neighbours(vectors, 1).query(vectors[rows], k + 1)
     own = found == rows[:, None]
     own[~own.any(axis=1), -1] = True
-    return found[~own].reshape(len(rows), k)
+    others: Places = found[~own].reshape(len(rows), k)
+    return others

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import openTSNE
 from openTSNE import affinity, initialization
-from scipy.sparse import csr_matrix
 
 from vitrine import storage
 from vitrine.progress import Progress
@@ -37,7 +36,6 @@ class Phase(NamedTuple):
 
 _SLOW = (Phase(250, 12, 0.8), Phase(500, 1, 0.8))
 """As everybody has it: exact enough for few points, which cost nothing."""
-
 
 
 def schedule(n: int) -> tuple[Phase, ...]:
@@ -89,7 +87,7 @@ def _affinities(embeddings: Vectors, perplexity: float, progress: Progress) -> a
     joint = affinity.joint_probabilities_nn(
         places, distances.astype(np.float64), [perplexity], symmetrize=True, n_jobs=_jobs(n)
     )
-    return affinity.PrecomputedAffinities(csr_matrix(joint), normalize=True)
+    return affinity.PrecomputedAffinities(joint, normalize=True)
 
 
 def _embedding(start: npt.NDArray[np.float64], affinities: affinity.Affinities, seed: int) -> openTSNE.TSNEEmbedding:
