@@ -104,7 +104,7 @@ def _write_page(opened: "LocalCatalogue", mapped: "Mapped", path: Path) -> None:
     from vitrine.mapping import page
 
     with output.stage(f"Write {path}") as progress:
-        pictures = page.write(opened, mapped, path, _title(opened.name, mapped), progress)
+        pictures = page.write(opened, mapped, path, f"Map of {opened.name}", progress)
     size = path.stat().st_size / 1e6
     output.say(f"Page: {path} ({size:,.1f} MB{'' if pictures else ', without thumbnails: too many for one file'})")
 

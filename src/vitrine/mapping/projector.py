@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vitrine import storage
+from vitrine import images, storage
 from vitrine.catalogue import Vectors
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.errors import InputError
@@ -34,7 +34,7 @@ def export(catalogue: LocalCatalogue, mapped: Mapped, folder: Path, progress: Pr
     there = np.isin(mapped.ids, ids)
     chosen = vectors[np.searchsorted(ids, mapped.ids[there])]
     storage.make_folder(folder)
-    side = min(LARGEST, SPRITE // sprites.columns(len(mapped.ids)))
+    side = _side(catalogue, mapped.ids[there].tolist())
     tiles = sprites.tiles(catalogue, _told(mapped.ids[there].tolist(), progress), side)
     count = int(np.count_nonzero(there))
     sheet = sprites.sheet(tiles, count, side, sprites.columns(count))
@@ -54,6 +54,12 @@ def check(folder: Path) -> None:
         others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
         if others:
             raise InputError(f"{folder} holds other files ({others[0]}); name an empty folder, or a new one.")
+
+
+def _side(catalogue: LocalCatalogue, ids: list[int]) -> int:
+    """Pixels a side of a thumbnail in the sprite: no more than the first of them has."""
+    first = max(images.read(catalogue.item(ids[0]).thumbnail).shape) if ids else LARGEST
+    return max(1, min(LARGEST, first, SPRITE // max(1, sprites.columns(len(ids)))))
 
 
 def _told(ids: list[int], progress: Progress) -> Iterator[int]:
