@@ -17,7 +17,7 @@ import make_results
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 PICTURE = PAGE.parent / "images" / "growth.png"
-FILES = ("catalogue_search.jsonl", "catalogue_peers.jsonl", "search.jsonl", "adding.jsonl")
+FILES = ("catalogue_search.jsonl", "catalogue_peers.jsonl", "search.jsonl", "adding.jsonl", "map.jsonl")
 
 PANELS: dict[str, Callable[[dict[str, float]], float]] = {
     "one query, µs": lambda line: 1e6 / line["single_per_s"],
@@ -32,6 +32,7 @@ MARKERS = "osD^vPX*"
 def page(found: logs.Logs) -> str:
     """The page as Markdown."""
     words = {"peers": found.of("catalogue_peers.jsonl"), "adding": found.of("adding.jsonl"), "files": FILES}
+    words["map"] = [line for line in found.of("map.jsonl") if "what" in line]
     return make_results.rendered(HERE / "performance.md.jinja", {"logs": found, "sizes": sizes(found), **words})
 
 

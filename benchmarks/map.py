@@ -4,7 +4,8 @@ picture on a map of 70,000, beside openTSNE's `transform`.
     VITRINE_DATA=... OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/map.py [--json] [--vectors FILE]
 
 The embeddings of Fashion-MNIST by the shipped model: 60,000, the other 10,000, and 69,000 with 1,000 to place. Each
-contestant has its defaults, but for scikit-learn's 500 iterations, which are report A's. One core, one after the other. Time is wall-clock, for it is what one waits; beside it that of the processor, which other programs disturb less.
+contestant has its defaults, but for scikit-learn's 500 iterations, which are report A's. One core, one after the
+other. Time is wall-clock, for it is what one waits; beside it that of the processor, which others disturb less.
 Trustworthiness and neighbour preservation (k = 15) are of the same 2,000 points for both of a race.
 """
 
