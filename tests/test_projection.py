@@ -138,6 +138,22 @@ def test_the_ground_knows_how_crowded_it_is() -> None:
     assert np.abs(ground._at(ground._slope, there)[:, 0] - slope).max() < 0.1
 
 
+def test_a_point_settles_where_it_costs_least() -> None:
+    """Hardly anywhere on the whole map is better."""
+    random = np.random.default_rng(8)
+    points = random.normal(scale=8, size=(300, 2)).astype(np.float32)
+    ground = placing.Ground(points)
+    places, distances = neighbours.Neighbours(points, 1).query(
+        random.normal(scale=8, size=(12, 2)).astype(np.float32), 15
+    )
+    found, pull = ground.settle(places, distances).astype(np.float64), placing.weights(distances)
+    side = np.linspace(-25, 25, 101)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    for point, near, weight in zip(found, points[places].astype(np.float64), pull, strict=True):
+        everywhere = ground._cost(grid, near[None].repeat(len(grid), 0), weight[None].repeat(len(grid), 0))
+        assert ground._cost(point[None], near[None], weight[None])[0] < everywhere.min() + 0.1
+
+
 def test_weights_have_the_perplexity() -> None:
     distances = np.sort(np.random.default_rng(4).random((20, 15)), axis=1)
     found = placing.weights(distances)

@@ -34,7 +34,7 @@ class StoredMap:
     """ids: (n,) int64, rising; points: (n, 2) float32. generation: the catalogue's when it was written. computed: how
     many items the map was computed of, last: the highest of their ids; items with a higher one were placed later, and
     some of the others may have left. identity: 32 hex digits, of the model that made the vectors. trust: the map's
-    trustworthiness, 0 to 1.
+    trustworthiness when it was computed, 0 to 1.
     """
 
     ids: Ids

@@ -84,16 +84,15 @@ def find(catalogue: LocalCatalogue, seed: int | None = None, again: bool = False
             " with `vitrine index add`."
         )
     updated = None if there is None else _updated(there, ids, vectors, meta.generation, progress)
-    if updated is None:
+    if updated is not None:
+        found = Found(updated, "updated")
+    else:
         start = projection.SEED if seed is None else seed
         points = projection.project(vectors, start, progress).points
+        trust = projection.trustworthiness(vectors, points, TRUST_K, projection.SAMPLE)
         found = Found(
-            StoredMap(ids, points, meta.generation, len(ids), int(ids[-1]), meta.identity, start, 0.0), "computed"
+            StoredMap(ids, points, meta.generation, len(ids), int(ids[-1]), meta.identity, start, trust), "computed"
         )
-    else:
-        found = Found(updated, "updated")
-    trust = projection.trustworthiness(vectors, found.stored.points, TRUST_K, projection.SAMPLE)
-    found = replace(found, stored=replace(found.stored, trust=trust))
     _keep(catalogue, found.stored)
     return found
 
