@@ -74,7 +74,7 @@ def race(what: str, vectors: Vectors, other: Callable[[Vectors], Points]) -> dic
         found |= {
             f"{who}_seconds": round(one.seconds, 2),
             f"{who}_processor_seconds": round(one.processor, 2),
-            f"{who}_trustworthiness": round(projection.trustworthiness(vectors, one.points, K, projection.SAMPLE), 4),
+            f"{who}_trustworthiness": round(projection.trustworthiness(vectors, one.points, K, projection.SAMPLE), 5),
             f"{who}_preservation": round(projection.preservation(vectors, one.points, K, projection.SAMPLE), 4),
         }
     found["ratio"] = round(took["other"].seconds / took["ours"].seconds, 2)

@@ -44,7 +44,9 @@ def schedule(n: int) -> tuple[Phase, ...]:
     """
     if n < MANY:
         return _SLOW
-    return Phase(100, 12, 0.8, 2), Phase(max(120, round(300 * (n / 60_000) ** 0.5)), 1, 0.95, 2), Phase(30, 1, 0.8)
+    root = (n / 60_000) ** 0.5
+    together, apart = max(100, round(200 * root)), max(120, round(300 * root))
+    return Phase(together, 12, 0.8, 2), Phase(apart, 1, 0.95, 2), Phase(30, 1, 0.8)
 
 
 def points(embeddings: Vectors, perplexity: float, seed: int, progress: Progress) -> Points:
