@@ -17,7 +17,9 @@ import make_results
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 PICTURE = PAGE.parent / "images" / "growth.png"
-FILES = ("catalogue_search.jsonl", "catalogue_peers.jsonl", "search.jsonl", "adding.jsonl", "server.jsonl")
+FILES = tuple(
+    f"{name}.jsonl" for name in ("catalogue_search", "catalogue_peers", "search", "adding", "map", "server", "page")
+)
 
 PANELS: dict[str, Callable[[dict[str, float]], float]] = {
     "one query, µs": lambda line: 1e6 / line["single_per_s"],
@@ -33,6 +35,7 @@ def page(found: logs.Logs) -> str:
     """The page as Markdown."""
     words = {"peers": found.of("catalogue_peers.jsonl"), "adding": found.of("adding.jsonl"), "files": FILES}
     words["served"] = found.of("server.jsonl")
+    words["map"] = [line for line in found.of("map.jsonl") if "what" in line]
     return make_results.rendered(HERE / "performance.md.jinja", {"logs": found, "sizes": sizes(found), **words})
 
 

@@ -78,6 +78,7 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert keys("index", "rebuild", "restored", "--model", "compact") == promised("`index rebuild`")
     assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`, `index backup`")
     assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")
+    assert keys("map", "--catalogue", "shop") == promised("`map`")
     assert keys("index", "remove", "shop", 1) == promised("`index remove`")
     assert keys("data", "show", "drawn") == promised("`data show`")
     assert keys("data", "verify") == promised("`data verify` (one line a file)")
@@ -103,6 +104,14 @@ def test_paths_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path) -> None
     assert {name for name in names if not name.endswith(("-wal", "-shm"))} == set(
         re.findall(r"(?<=[/`])[\w-]+\.(?:sqlite|onnx|faiss|lock)", _row("data/catalogues/"))
     )
+
+
+def test_a_map_lies_where_it_says(cli: Cli, drawn: Splits, tmp_path: Path) -> None:
+    save_folder(drawn.test[:10], tmp_path / "shop")
+    assert cli("index", "add", tmp_path / "shop")[0] == 0
+    assert cli("map", "--catalogue", "shop")[0] == 0
+    assert [re.sub(r"\d+", "N", path.name) for path in folders.folder("shop").glob("map*")] == ["map-N.points"]
+    assert "`data/catalogues/NAME/map-N.points`" in section("Paths")
 
 
 def _row(start: str) -> str:

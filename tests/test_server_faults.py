@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from vitrine.catalogue import store
+from vitrine.catalogue import folders, store
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.server import answers, desks
 from vitrine.server.app import Settings, create_app
