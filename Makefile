@@ -10,7 +10,7 @@ demo: .venv/base
 
 # The page and the HTTP API, on 127.0.0.1 until Ctrl-C; the demo's catalogue is made first if it is not there.
 serve: .venv/base
-	@.venv/bin/vitrine serve
+	@.venv/bin/vitrine serve --open
 
 # What the README promises: about five minutes on two cores.
 test: .venv/dev
