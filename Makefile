@@ -14,11 +14,11 @@ serve: .venv/base
 
 # What the README promises: about five minutes on two cores.
 test: .venv/dev
-	.venv/bin/python -m pytest -m "not slow"
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # All of it, what takes longer too.
 test-all: .venv/dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 check: .venv/dev
 	.venv/bin/ruff check .
