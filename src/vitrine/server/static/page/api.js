@@ -1,0 +1,88 @@
+// The server's HTTP API, as calls. Every refusal is a Problem with the server's own sentence.
+
+export class Problem extends Error {
+  /** status: of HTTP; 0 where the server could not be reached. code: for programs. */
+  constructor(status, code, sentence) {
+    super(sentence);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+const listeners = new Set();
+
+/** Be told whether the server can be reached, whenever that changes or is tried. */
+export function onReach(listener) {
+  listeners.add(listener);
+}
+
+function tell(reached) {
+  for (const listener of listeners) listener(reached);
+}
+
+async function answer(address, options = {}) {
+  let response;
+  try {
+    response = await fetch(address, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    tell(false);
+    throw new Problem(0, "unreachable", "");
+  }
+  tell(true);
+  const json = response.headers.get("Content-Type")?.includes("json");
+  const body = json ? await response.json() : await response.text();
+  if (!response.ok) throw new Problem(response.status, json ? body.code : "unknown", json ? body.detail : response.statusText);
+  return body;
+}
+
+function form(fields) {
+  const made = new FormData();
+  for (const [name, value] of fields) {
+    if (value === null || value === undefined || value === "") continue;
+    if (value instanceof Blob) made.append(name, value, value.name ?? "photo.jpg");
+    else made.append(name, String(value));
+  }
+  return made;
+}
+
+const post = (address, fields, options = {}) => answer(address, { method: "POST", body: form(fields), ...options });
+const withToken = (token) => ({ headers: { Authorization: `Bearer ${token}` } });
+
+export const model = () => answer("api/model");
+export const catalogue = () => answer("api/catalogue");
+export const item = (id) => answer(`api/items/${id}`);
+export const healthy = () => answer("healthz");
+
+export const thumbnail = (id, version) => `api/items/${id}/thumbnail?v=${encodeURIComponent(version)}`;
+export const original = (id) => `api/items/${id}/image`;
+
+/** query: photo (Blob or null), like and unlike (ids), k, offset, threshold, where, lang. */
+export function search(query, signal) {
+  const fields = [
+    ["image", query.photo],
+    ...query.like.map((id) => ["like", id]),
+    ...query.unlike.map((id) => ["unlike", id]),
+    ["k", query.k],
+    ["offset", query.offset],
+    ["threshold", query.threshold],
+    ["where", query.where],
+    ["lang", query.lang],
+    ["show_input", query.photo ? "true" : null],
+  ];
+  return post("api/search", fields, { signal });
+}
+
+export const classify = (photo, lang, signal) => post("api/classify", [["image", photo], ["lang", lang], ["show_input", "true"]], { signal });
+
+/** sides: two of Blob or id. The server takes pictures before items: `swapped` says that they came the other way round. */
+export async function compare(sides, lang, signal) {
+  const swapped = typeof sides[0] === "number" && typeof sides[1] !== "number";
+  const fields = sides.map((side) => [typeof side === "number" ? "id" : "image", side]);
+  const found = await post("api/compare", [...fields, ["lang", lang]], { signal });
+  return swapped ? { ...found, a: found.b, b: found.a } : found;
+}
+
+export const add = (photo, label, token) => post("api/items", [["image", photo], ["label", label]], withToken(token));
+
+export const remove = (ids, token) => answer(`api/items?${ids.map((id) => `id=${id}`).join("&")}`, { method: "DELETE", ...withToken(token) });

@@ -1,0 +1,136 @@
+// What the page says, in three languages. {places} are filled in; a list is for counting: [one, few, many].
+
+export const LANGUAGES = ["en", "uk", "ru"];
+
+const WORDS = {
+  en: {
+    skip: "To the content",
+    "nav.search": "Search", "nav.compare": "Compare", "nav.map": "Map",
+    "settings.language": "Language", "settings.theme": "Light / dark", "settings.unlock": "Unlock", "settings.lock": "Lock",
+    items: ["item", "items", "items"],
+    away: "The server does not answer. Trying again…", back: "The server is back.",
+    "welcome.title": "What is it, and what looks like it?",
+    "welcome.text": "Drop a picture of a garment anywhere on this page, paste one, choose a file, or take a photo. It stays on this machine.",
+    choose: "Choose a picture", take: "Take a photo", "welcome.begin": "Or begin with something from the collection", another: "Others",
+    asked: "Your picture", crop: "Drag a box around what you mean. Arrow keys move it, with Shift they size it, Escape takes it away.",
+    "crop.tip": "Several things in it? Drag a box around one.", "crop.off": "Whole picture",
+    probabilities: "What it is", saw: "What the model saw", "saw.text": "{size}, shades of grey: trimmed, made small, on black.",
+    "saw.colour": "{size}, in colour: trimmed and made small.",
+    examples: "More like these, less like those", fromItem: "An item of the collection", class: "Class", noClass: "no class",
+    likes: "Look-alikes", threshold: "At least", all: "All classes", more: "Show more", none: "Nothing is that much alike. Lower the threshold, or show all classes.",
+    found: ["{n} look-alike", "{n} look-alikes", "{n} look-alikes"],
+    from: "Search from this", like: "More like this", unlike: "Less like this", with: "Compare with it", remove: "Remove from the collection",
+    drop: "Take it out of the question", score: "alike by {score}", past: "Before", forget: "Forget these",
+    add: "Add to the collection", "add.text": "Its class, if it has one:", added: "Added as item {id}.", there: "It is in the collection already, as item {id}.",
+    "remove.sure": "Remove item {id}?", "remove.text": "It leaves the catalogue “{name}”. The file it came from stays.", removed: "Item {id} is removed.",
+    yes: "Yes", no: "Cancel", close: "Close",
+    "unlock.title": "Add and remove items", "unlock.text": "The token that the server was started with (vitrine serve --token):", "unlock.field": "Token",
+    "compare.title": "Do both show the same kind of garment?", "compare.text": "Drop a picture on each side, or choose.",
+    "compare.same": "same kind", "compare.distance": "distance of the embeddings", "compare.a": "First picture", "compare.b": "Second picture",
+    "measure.cosine": "cosine similarity", "measure.class-product": "chance of one class", "measure.class-distance": "distance of the classes",
+    gone: "That photo is no longer kept in this browser; choose it again.", "code.busy": "The server is busy; try again in a moment.",
+    "code.item": "There is no such item (any more).", "code.token": "That is not the server's token.", "code.image": "That cannot be read as a picture. Allowed are JPEG, PNG, WebP, BMP, GIF and TIFF.",
+    "code.too-large": "That file is too large.", "code.timeout": "That took too long; try again.",
+  },
+  uk: {
+    skip: "До змісту",
+    "nav.search": "Пошук", "nav.compare": "Порівняння", "nav.map": "Мапа",
+    "settings.language": "Мова", "settings.theme": "Світла / темна", "settings.unlock": "Увійти", "settings.lock": "Вийти",
+    items: ["річ", "речі", "речей"],
+    away: "Сервер не відповідає. Пробуємо ще…", back: "Сервер знову відповідає.",
+    "welcome.title": "Що це, і що на це схоже?",
+    "welcome.text": "Перетягніть світлину одягу будь-куди на цю сторінку, вставте її, виберіть файл або зробіть знімок. Усе лишається на цьому комп’ютері.",
+    choose: "Вибрати світлину", take: "Зробити знімок", "welcome.begin": "Або почніть із чогось у колекції", another: "Інші",
+    asked: "Ваша світлина", crop: "Обведіть рамкою те, що маєте на увазі. Стрілки пересувають її, із Shift змінюють розмір, Escape прибирає.",
+    "crop.tip": "На світлині кілька речей? Обведіть одну рамкою.", "crop.off": "Уся світлина",
+    probabilities: "Що це", saw: "Що бачила модель", "saw.text": "{size}, відтінки сірого: обрізано, зменшено, на чорному.",
+    "saw.colour": "{size}, у кольорі: обрізано й зменшено.",
+    examples: "Більше схоже на ці, менше на ті", fromItem: "Річ із колекції", class: "Клас", noClass: "без класу",
+    likes: "Схоже", threshold: "Щонайменше", all: "Усі класи", more: "Показати ще", none: "Настільки схожого немає. Зменште поріг або покажіть усі класи.",
+    found: ["{n} схожа річ", "{n} схожі речі", "{n} схожих речей"],
+    from: "Шукати від цього", like: "Більше схожого на це", unlike: "Менше схожого на це", with: "Порівняти з цим", remove: "Вилучити з колекції",
+    drop: "Прибрати із запиту", score: "схожість {score}", past: "Раніше", forget: "Забути",
+    add: "Додати до колекції", "add.text": "Клас, якщо він є:", added: "Додано як річ {id}.", there: "Це вже є в колекції: річ {id}.",
+    "remove.sure": "Вилучити річ {id}?", "remove.text": "Вона зникне з каталогу «{name}». Файл, з якого вона взята, лишиться.", removed: "Річ {id} вилучено.",
+    yes: "Так", no: "Скасувати", close: "Закрити",
+    "unlock.title": "Додавати й вилучати речі", "unlock.text": "Код, з яким запущено сервер (vitrine serve --token):", "unlock.field": "Код",
+    "compare.title": "Чи на обох той самий вид одягу?", "compare.text": "Покладіть по світлині з кожного боку або виберіть.",
+    "compare.same": "той самий вид", "compare.distance": "відстань між векторами", "compare.a": "Перша світлина", "compare.b": "Друга світлина",
+    "measure.cosine": "косинусна схожість", "measure.class-product": "імовірність одного класу", "measure.class-distance": "відстань між класами",
+    gone: "Цієї світлини вже немає в цьому браузері; виберіть її знову.", "code.busy": "Сервер зайнятий; спробуйте за мить.",
+    "code.item": "Такої речі немає (або вже немає).", "code.token": "Це не код сервера.", "code.image": "Це не вдалося прочитати як зображення. Годяться JPEG, PNG, WebP, BMP, GIF і TIFF.",
+    "code.too-large": "Файл завеликий.", "code.timeout": "Це тривало задовго; спробуйте ще раз.",
+  },
+  ru: {
+    skip: "К содержанию",
+    "nav.search": "Поиск", "nav.compare": "Сравнение", "nav.map": "Карта",
+    "settings.language": "Язык", "settings.theme": "Светлая / тёмная", "settings.unlock": "Войти", "settings.lock": "Выйти",
+    items: ["вещь", "вещи", "вещей"],
+    away: "Сервер не отвечает. Пробуем ещё…", back: "Сервер снова отвечает.",
+    "welcome.title": "Что это, и что на это похоже?",
+    "welcome.text": "Перетащите фотографию одежды в любое место страницы, вставьте её, выберите файл или сделайте снимок. Всё остаётся на этом компьютере.",
+    choose: "Выбрать фотографию", take: "Сделать снимок", "welcome.begin": "Или начните с чего-нибудь из коллекции", another: "Другие",
+    asked: "Ваша фотография", crop: "Обведите рамкой то, что имеете в виду. Стрелки двигают её, с Shift меняют размер, Escape убирает.",
+    "crop.tip": "На фотографии несколько вещей? Обведите одну рамкой.", "crop.off": "Вся фотография",
+    probabilities: "Что это", saw: "Что видела модель", "saw.text": "{size}, оттенки серого: обрезано, уменьшено, на чёрном.",
+    "saw.colour": "{size}, в цвете: обрезано и уменьшено.",
+    examples: "Больше похоже на эти, меньше на те", fromItem: "Вещь из коллекции", class: "Класс", noClass: "без класса",
+    likes: "Похожее", threshold: "Не меньше", all: "Все классы", more: "Показать ещё", none: "Настолько похожего нет. Снизьте порог или покажите все классы.",
+    found: ["{n} похожая вещь", "{n} похожие вещи", "{n} похожих вещей"],
+    from: "Искать от этого", like: "Больше похожего на это", unlike: "Меньше похожего на это", with: "Сравнить с этим", remove: "Удалить из коллекции",
+    drop: "Убрать из запроса", score: "сходство {score}", past: "Раньше", forget: "Забыть",
+    add: "Добавить в коллекцию", "add.text": "Класс, если он есть:", added: "Добавлено как вещь {id}.", there: "Это уже есть в коллекции: вещь {id}.",
+    "remove.sure": "Удалить вещь {id}?", "remove.text": "Она исчезнет из каталога «{name}». Файл, из которого она взята, останется.", removed: "Вещь {id} удалена.",
+    yes: "Да", no: "Отмена", close: "Закрыть",
+    "unlock.title": "Добавлять и удалять вещи", "unlock.text": "Код, с которым запущен сервер (vitrine serve --token):", "unlock.field": "Код",
+    "compare.title": "На обеих один и тот же вид одежды?", "compare.text": "Положите по фотографии с каждой стороны или выберите.",
+    "compare.same": "тот же вид", "compare.distance": "расстояние между векторами", "compare.a": "Первая фотография", "compare.b": "Вторая фотография",
+    "measure.cosine": "косинусное сходство", "measure.class-product": "вероятность одного класса", "measure.class-distance": "расстояние между классами",
+    gone: "Этой фотографии уже нет в этом браузере; выберите её снова.", "code.busy": "Сервер занят; попробуйте через мгновение.",
+    "code.item": "Такой вещи нет (или уже нет).", "code.token": "Это не код сервера.", "code.image": "Это не удалось прочитать как изображение. Подходят JPEG, PNG, WebP, BMP, GIF и TIFF.",
+    "code.too-large": "Файл слишком большой.", "code.timeout": "Это заняло слишком много времени; попробуйте ещё раз.",
+  },
+};
+
+let now = "en";
+
+/** The language that was chosen last, else the browser's first that there is, else English. */
+export function preferred() {
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("vitrine.language");
+  } catch {
+    // nothing is kept
+  }
+  const wanted = [chosen, ...(navigator.languages ?? [])].map((one) => one?.slice(0, 2));
+  return wanted.find((one) => LANGUAGES.includes(one)) ?? "en";
+}
+
+export function speak(language) {
+  now = language;
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll("[data-word]")) element.textContent = word(element.dataset.word);
+}
+
+export const language = () => now;
+
+/** Whether there is such a word. */
+export const known = (key) => key in WORDS.en;
+
+export function word(key, places = {}) {
+  const text = WORDS[now][key] ?? WORDS.en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (_, place) => places[place] ?? "");
+}
+
+const FORMS = { one: 0, few: 1 };
+
+/** "3 items": the form that goes with the number. */
+export function counted(key, n) {
+  const forms = WORDS[now][key];
+  const form = now === "en" ? (n === 1 ? 0 : 1) : (FORMS[new Intl.PluralRules(now).select(n)] ?? 2);
+  return forms[form].replace("{n}", number(n));
+}
+
+export const number = (value) => new Intl.NumberFormat(now).format(value);
+export const fixed = (value, digits = 3) => new Intl.NumberFormat(now, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+export const percent = (value) => new Intl.NumberFormat(now, { style: "percent", maximumFractionDigits: value > 0.9995 || value < 0.0995 ? 1 : 0 }).format(value);
