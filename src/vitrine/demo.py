@@ -15,7 +15,7 @@ from vitrine.datasets import Dataset, Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.errors import DownloadError
 from vitrine.evaluation import FirstLook
-from vitrine.indexing import data_set
+from vitrine.indexing import Report, data_set
 from vitrine.plots import Tile
 from vitrine.progress import Progress
 
@@ -48,8 +48,7 @@ def run(out: Path, stage: Stage, say: Callable[[str], None], data_dir: Path | No
     encoder = Encoder.load("default")
     with _catalogue(splits.train.name, encoder) as catalogue:
         whole = splits.whole()
-        with stage(f"Put {len(whole):,} {whole.name} images into the catalogue") as progress:
-            report = data_set.add_dataset(catalogue, encoder, whole, progress)
+        report = _fill(catalogue, encoder, whole, stage)
         ids, vectors, sources = catalogue.vectors()
         known = {source: (int(id), vector) for id, vector, source in zip(ids, vectors, sources, strict=True)}
         gallery = np.stack([known[source][1] for source in splits.train.sources])  # (train, d)
@@ -61,6 +60,24 @@ def run(out: Path, stage: Stage, say: Callable[[str], None], data_dir: Path | No
             model = f"{encoder.card.name} {encoder.card.identity}"
             _draw(catalogue, queries, [known[source] for source in queries.sources], picture, model)
     return Demo(whole.name, len(whole), report.unchanged, measured, picture, perf_counter() - start)
+
+
+def collect(stage: Stage, say: Callable[[str], None], data_dir: Path | None = None) -> str:
+    """Only make the demo's catalogue, or what is missing of it; its name.
+
+    Raises DataError for damaged data, CatalogueError, StorageError.
+    """
+    whole = _data(stage, say, data_dir).whole()
+    encoder = Encoder.load("default")
+    with _catalogue(whole.name, encoder) as catalogue:
+        _fill(catalogue, encoder, whole, stage)
+        catalogue.save_index()
+    return whole.name
+
+
+def _fill(catalogue: LocalCatalogue, encoder: Encoder, whole: Dataset, stage: Stage) -> Report:
+    with stage(f"Put {len(whole):,} {whole.name} images into the catalogue") as progress:
+        return data_set.add_dataset(catalogue, encoder, whole, progress)
 
 
 def _data(stage: Stage, say: Callable[[str], None], data_dir: Path | None) -> Splits:

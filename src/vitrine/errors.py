@@ -8,11 +8,12 @@
     │   └── DownloadError     it is not here and cannot be fetched
     ├── ModelFileError        a model file: not ours, too new, damaged
     ├── CatalogueError        a catalogue: missing, made by another model, damaged
+    │   └── ItemError         it has no item of that id
     ├── StorageError          the disk: read-only, full, no permission
     └── MissingExtraError     an optional part of vitrine is not installed
 
 Each message is one sentence or two: what came, what is allowed, what to do next. The edges translate: the command line
-prints it and exits with 2.
+prints it and exits with 2, the server answers with a problem of status 4xx or 5xx.
 """
 
 
@@ -46,6 +47,10 @@ class ModelFileError(VitrineError):
 
 class CatalogueError(VitrineError):
     """A catalogue is missing, damaged, or made by another model."""
+
+
+class ItemError(CatalogueError):
+    """A catalogue has no item of that id."""
 
 
 class StorageError(VitrineError):

@@ -41,20 +41,26 @@ _SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side b
 _SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see
 
 
-def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None) -> Pixels:
+def read(
+    picture: Picture, name: str | None = None, spec: ImageSpec | None = None, pixels: int = MAX_PIXELS
+) -> Pixels:
     """The picture as (h, w, 1) grey or (h, w, 3) RGB, uint8: first frame, EXIF orientation applied, alpha laid on
     white.
 
     name: what to call it in an error; a path is called by itself. spec: what the model wants that is to see it.
+    pixels: how many it may have, at most 89 million.
     Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels (for a model, 8 times what it wants to
     see, at least 256), and whatever then has more than 4 million pixels is averaged down by a whole factor.
-    Raises ImageError: missing, empty, not a picture, damaged, over 89 million pixels or 200 MiB.
+    Raises ImageError: missing, empty, not a picture, damaged, too many pixels or over 200 MiB.
     """
-    return _from_array(picture) if isinstance(picture, np.ndarray) else array(opened(picture, name, spec))
+    return _from_array(picture) if isinstance(picture, np.ndarray) else array(opened(picture, name, spec, pixels))
 
 
 def opened(
-    picture: str | Path | bytes | Image.Image, name: str | None = None, spec: ImageSpec | None = None
+    picture: str | Path | bytes | Image.Image,
+    name: str | None = None,
+    spec: ImageSpec | None = None,
+    pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """As `read`, but as a PIL image of mode L or RGB."""
     side = max(_SEEN_SIDE, _SEEN_TIMES * max(spec.height, spec.width)) if spec else _SIDE
@@ -66,15 +72,15 @@ def opened(
         raise ImageError(f"{name} has more than {MAX_BYTES:,} bytes; make it smaller.")
     try:
         if isinstance(given, Image.Image):
-            return _from_pil(given, name, side)
+            return _from_pil(given, name, side, pixels)
         with Image.open(io.BytesIO(given), formats=_FORMATS) as opened:
-            return _from_pil(opened, name, side)
+            return _from_pil(opened, name, side, pixels)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller.") from error
+        raise ImageError(f"{name} has more than {pixels:,} pixels; make it smaller.") from error
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory than there is; make it smaller.") from error
     except ImageError:
@@ -197,6 +203,18 @@ def thumbnail(image: Pixels | Image.Image) -> bytes:
     return written.getvalue()
 
 
+def jpeg(image: Image.Image, side: int) -> bytes:
+    """A JPEG of a PIL image of mode L or RGB, no side longer than that, with nothing of the file that it came from but
+    its pixels.
+    """
+    shown = image.copy()
+    shown.info.clear()
+    shown.thumbnail((side, side))
+    written = io.BytesIO()
+    shown.save(written, "JPEG", quality=90)
+    return written.getvalue()
+
+
 def blank() -> bytes:
     """A thumbnail that stands for a picture which there is not: plain grey."""
     return thumbnail(np.full((28, 28, 1), 128, np.uint8))
@@ -217,10 +235,10 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
     return image
 
 
-def _from_pil(image: Image.Image, name: str, side: int) -> Image.Image:
-    if image.width * image.height > MAX_PIXELS:
+def _from_pil(image: Image.Image, name: str, side: int, pixels: int) -> Image.Image:
+    if image.width * image.height > pixels:
         raise ImageError(
-            f"{name} has {image.width}x{image.height} pixels; allowed are {MAX_PIXELS:,}. Make it smaller."
+            f"{name} has {image.width}x{image.height} pixels; allowed are {pixels:,}. Make it smaller."
         )
     image.draft(None, (side, side))  # JPEG only; None keeps the mode
     try:

@@ -1,7 +1,8 @@
 """Where things live, and how they are written: the only reader of the environment.
 
 `VITRINE_HOME` puts everything that vitrine keeps under one folder; otherwise the platform's own data and cache folders
-are used. `VITRINE_DATA` names a folder that holds data sets and is never written to.
+are used. `VITRINE_DATA` names a folder that holds data sets and is never written to, `VITRINE_TOKEN` the token of
+`vitrine serve`.
 """
 
 import errno
@@ -45,6 +46,11 @@ def user_data_sets() -> Path | None:
     """The folder named by `VITRINE_DATA`, if any."""
     named = os.environ.get("VITRINE_DATA")
     return Path(named).expanduser() if named else None
+
+
+def server_token() -> str | None:
+    """What `VITRINE_TOKEN` says, if anything: who sends it to `vitrine serve` may change the catalogue."""
+    return os.environ.get("VITRINE_TOKEN") or None
 
 
 def memory() -> int:

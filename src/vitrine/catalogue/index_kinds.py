@@ -41,6 +41,11 @@ _ENOUGH, _ASKED, _NEAREST = 0.999, 500, 11  # recall that settles how many; item
 _FEW = 1000  # vectors
 
 
+def on_one_thread() -> None:
+    """From now on, what this thread searches is searched by it alone: for many that search at once."""
+    faiss.omp_set_num_threads(1)
+
+
 def item_bytes(kind: Kind, dimensions: int) -> int:
     """Bytes of memory that an item takes in an index of that kind."""
     numbers = _width(kind, dimensions) * (1 if kind == "ivf-sq8" else 4)

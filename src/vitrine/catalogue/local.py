@@ -8,6 +8,7 @@
 and `writer.lock`, which is empty. docs/file-formats.md gives the tables.
 """
 
+import hashlib
 import os
 import re
 import sqlite3
@@ -31,7 +32,7 @@ from vitrine.catalogue.moving import Collected
 from vitrine.catalogue.store import AUTO, Meta, Store, Unsound, writer_lock
 from vitrine.catalogue.vector_index import VectorIndex
 from vitrine.encoder import Encoder
-from vitrine.errors import CatalogueError, InputError, ModelFileError, StorageError, VitrineError
+from vitrine.errors import CatalogueError, InputError, ItemError, ModelFileError, StorageError, VitrineError
 from vitrine.progress import Progress, silent
 
 _NAMED = 10  # of the lost items, in a sentence
@@ -109,6 +110,19 @@ class LocalCatalogue:
 
     def close(self) -> None:
         self._store.close()
+
+    def replaced(self) -> bool:
+        """Whether it was deleted since it was opened; another may be there by its name."""
+        return not self._store.there()
+
+    def version(self) -> str:
+        """A word that changes when another catalogue takes this one's name: with it an id always means the same
+        picture. It may change at other times, too.
+        """
+        with self._told(), self._store.reading():
+            first = next(self._store.rows("items.id = (SELECT min(id) FROM items)"), None)
+        facts = (storage.identity(self._store.path), first and (first.id, first.source, first.added))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def encoder(self) -> Encoder:
         """The model that made this catalogue. Raises ModelFileError when the copy is missing or damaged; CatalogueError
@@ -213,12 +227,21 @@ class LocalCatalogue:
         with self._told():
             item = self._store.item(id)
         if item is None:
-            raise CatalogueError(f"The catalogue {self.name!r} has no item {id}.")
+            raise ItemError(f"The catalogue {self.name!r} has no item {id}.")
         return item
 
     def columns(self) -> dict[str, int]:
         with self._told():
             return self._store.columns()
+
+    def labels(self, most: int) -> dict[str, int]:
+        """The labels that most items have, to the number of those items, most first."""
+        with self._told(), self._store.reading():
+            found = self._store.connection.execute(
+                "SELECT label, count(*) FROM items WHERE label IS NOT NULL GROUP BY label ORDER BY 2 DESC, 1 LIMIT ?",
+                (most,),
+            )
+            return dict(found.fetchall())
 
     def info(self) -> Info:
         with self._told(), self._store.reading():

@@ -298,8 +298,12 @@ class Store:
             finally:
                 self._alone = False
 
+    def there(self) -> bool:
+        """Whether the file by that name is the one that was opened."""
+        return storage.identity(self.path) == self._file
+
     def _check_there(self) -> None:
-        if storage.identity(self.path) != self._file:
+        if not self.there():
             raise CatalogueError(
                 f"The catalogue {self.name!r} was deleted (or replaced) meanwhile, and nothing was written; open it"
                 " anew, or run it again."

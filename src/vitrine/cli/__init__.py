@@ -19,6 +19,7 @@ files.py     what backup, restore, export and import share
 rebuild.py   vitrine index rebuild
 fill.py      what add and sync share
 model.py     vitrine model card
+serve.py     vitrine serve
 demo.py      vitrine demo
 """
 
@@ -30,7 +31,7 @@ from typing import Annotated
 import typer
 
 import vitrine
-from vitrine.cli import compare, data, demo, evaluate, index, look, model, report, search, train
+from vitrine.cli import compare, data, demo, evaluate, index, look, model, report, search, serve, train
 from vitrine.errors import VitrineError
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.command("search")(search.search)
 app.command("compare")(compare.compare)
 app.add_typer(index.app, name="index")
 app.add_typer(model.app, name="model")
+app.command("serve")(serve.serve)
 
 
 def _version(wanted: bool) -> None:

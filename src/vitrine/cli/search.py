@@ -10,9 +10,9 @@ from vitrine.cli import look, output
 from vitrine.errors import InputError
 
 if TYPE_CHECKING:
-    from vitrine.catalogue import Match, Vectors
-    from vitrine.catalogue.filters import Filter
+    from vitrine.catalogue import Match
     from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue.relevance import Example
     from vitrine.encoder import Encoder
     from vitrine.images import Pixels
 
@@ -65,7 +65,7 @@ def search(
             "Name one picture to search with, or one item of the catalogue with --id, or several of both with --like."
         )
     output.check_picture(out, [path or "", *(like or []), *(unlike or [])])
-    from vitrine.catalogue import filters
+    from vitrine.catalogue import filters, relevance
     from vitrine.catalogue.local import LocalCatalogue
 
     with LocalCatalogue.open(catalogue) as opened:
@@ -75,7 +75,8 @@ def search(
         chosen = [examples.picture(path)] if path is not None else [examples.item(id)] if id is not None else []
         chosen += [examples.either(text) for text in like or []]
         avoided = [examples.either(text) for text in unlike or []]
-        matches = _search(opened, chosen, avoided, _Page(k, offset, threshold, condition))
+        like, unlike = [one.example for one in chosen], [one.example for one in avoided]
+        matches = relevance.look_alikes(opened, like, unlike, relevance.Page(k, offset, threshold, condition))
         if as_json:
             single = chosen[0].source if len(chosen) == 1 and not avoided else None
             sources = {"like": [one.source for one in chosen], "unlike": [one.source for one in avoided]}
@@ -88,13 +89,15 @@ def search(
 
 
 @dataclass(frozen=True)
-class _Example:
-    """What answers are to be like, or unlike. vector: (d,). id: of the item, if it is one."""
+class _Shown:
+    """An example, and what it looks like."""
 
-    source: str
-    vector: "Vectors"
+    example: "Example"
     picture: "Pixels"
-    id: int | None = None
+
+    @property
+    def source(self) -> str:
+        return self.example.source
 
 
 @dataclass(frozen=True)
@@ -104,49 +107,23 @@ class _Examples:
     catalogue: "LocalCatalogue"
     encoder: "Encoder"
 
-    def item(self, id: int) -> _Example:
+    def item(self, id: int) -> _Shown:
         from vitrine import images
+        from vitrine.catalogue.relevance import Example
 
         item = self.catalogue.item(id)
-        return _Example(item.source, item.vector, images.read(item.thumbnail), id)
+        return _Shown(Example(item.source, item.vector, id), images.read(item.thumbnail))
 
-    def picture(self, path: str) -> _Example:
+    def picture(self, path: str) -> _Shown:
+        from vitrine.catalogue.relevance import Example
+
         picture = look.read(path, self.encoder.card.image)
-        return _Example(path, self.encoder.embed([picture])[0], picture)
+        return _Shown(Example(path, self.encoder.embed([picture])[0]), picture)
 
-    def either(self, text: str) -> _Example:
+    def either(self, text: str) -> _Shown:
         """An item by its id, or a picture; one whose name is a number is named ./12."""
         number = text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) < 2**63
         return self.item(int(text)) if number else self.picture(text)
-
-
-@dataclass(frozen=True)
-class _Page:
-    """Which of the matches are wanted."""
-
-    k: int
-    offset: int
-    threshold: float | None
-    where: "Filter | None"
-
-
-def _search(catalogue: "LocalCatalogue", chosen: list[_Example], avoided: list[_Example], page: _Page) -> list["Match"]:
-    """The matches, without the examples themselves."""
-    import numpy as np
-
-    from vitrine.catalogue import relevance
-
-    if len(chosen) == 1 and not avoided:
-        query = chosen[0].vector[None]
-    else:
-        unlike = np.stack([one.vector for one in avoided]) if avoided else np.empty((0, len(chosen[0].vector)))
-        query = relevance.combine(np.stack([one.vector for one in chosen]), unlike.astype(np.float32))
-    left_out = {one.id for one in (*chosen, *avoided) if one.id is not None}
-    wanted = page.offset + page.k
-    if not left_out:
-        return catalogue.search(query, page.k, page.threshold, page.where, page.offset)[0]
-    found = catalogue.search(query, wanted + len(left_out), page.threshold, page.where)[0]
-    return [match for match in found if match.id not in left_out][page.offset : wanted]
 
 
 def _print_matches(matches: list["Match"], catalogue: str, passed: int) -> None:
@@ -159,7 +136,7 @@ def _print_matches(matches: list["Match"], catalogue: str, passed: int) -> None:
         print(f"{match.score:7.4f}  {match.id:>8}  {match.label or '-':14s}  {match.source}")
 
 
-def _draw_matches(catalogue: "LocalCatalogue", chosen: list[_Example], matches: list["Match"], path: Path) -> None:
+def _draw_matches(catalogue: "LocalCatalogue", chosen: list[_Shown], matches: list["Match"], path: Path) -> None:
     import numpy as np
 
     from vitrine import images, plots

@@ -1,0 +1,292 @@
+"""What the HTTP API takes and answers, as its OpenAPI schema says it. Answers have the keys of the command line's JSON.
+
+Routes answer with plain dicts of these shapes: to check each answer again would take longer than to search. Tests hold
+them to it.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Language = Literal["en", "uk", "ru"]
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Weighted = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,18}(:[0-9]{1,4}(\.[0-9]{1,6})?)?$")]
+"""An item by its id, and how much it counts: 12, or 12:0.5."""
+
+PICTURES = 16  # in one request
+EXAMPLES = 64  # items to be like, or unlike
+ADDED = 64  # pictures that are added at a time
+REMOVED = 500  # ids in one address
+
+Pictures = Annotated[list[UploadFile], Field(max_length=PICTURES, description="A picture; may be repeated.")]
+Examples = Annotated[
+    list[Weighted],
+    Field(max_length=EXAMPLES, description="An item's id, or ID:WEIGHT; may be repeated.", examples=[["12", "40:0.5"]]),
+]
+Lang = Annotated[Language, Field(description="Language of the class names.")]
+ShowInput = Annotated[bool, Field(description="Also answer with what the model saw, as a PNG in a data: address.")]
+
+
+class Form(BaseModel):
+    """A form in which nothing is passed over."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+class ClassifyForm(Form):
+    image: Annotated[UploadFile, Field(description="The picture.")]
+    lang: Lang = "en"
+    show_input: ShowInput = False
+
+
+class SearchForm(Form):
+    """Several examples become one query: the mean of the like less half the mean of the unlike, each times its weight."""
+
+    image: Pictures = []
+    image_weight: Annotated[
+        list[Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]],
+        Field(max_length=PICTURES, description="How much each picture counts, in their order; 1 where there is none."),
+    ] = []
+    unlike_image: Pictures = []
+    like: Examples = []
+    unlike: Examples = []
+    k: Annotated[int, Field(ge=1, le=1000, description="How many look-alikes.")] = 12
+    offset: Annotated[int, Field(ge=0, le=10**9, description="Pass over so many of the best.")] = 0
+    threshold: Annotated[
+        float | None, Field(ge=-1, le=1, allow_inf_nan=False, description="Leave out what scores less.")
+    ] = None
+    where: Annotated[
+        str | None,
+        Field(
+            max_length=10_000,
+            description="Only items that meet this.",
+            examples=["label = 'Dress' and added > 2026-01-01"],
+        ),
+    ] = None
+    lang: Lang = "en"
+    show_input: ShowInput = False
+
+
+class CompareForm(Form):
+    """Two in all: pictures come before items."""
+
+    image: Annotated[list[UploadFile], Field(max_length=2, description="A picture; may be repeated.")] = []
+    id: Annotated[list[Id], Field(max_length=2, description="An item; may be repeated.", examples=[[12]])] = []
+    lang: Lang = "en"
+
+
+class AddForm(Form):
+    image: Annotated[
+        list[UploadFile], Field(min_length=1, max_length=ADDED, description="A picture to add; may be repeated.")
+    ]
+    label: Annotated[
+        str | None, Field(min_length=1, max_length=200, description="The class of all of them.", examples=["Dress"])
+    ] = None
+
+
+class Prediction(BaseModel):
+    """What a picture shows. probabilities: one per class, in the order of the model card's classes, summing to 1."""
+
+    class_index: int
+    label: str
+    probability: float
+    probabilities: list[float]
+
+
+class ClassifyAnswer(Prediction):
+    """The keys of `vitrine classify --json`, and input: what the model saw, as a PNG in a data: address, or null."""
+
+    source: str
+    model: str
+    input: str | None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "boot.jpg",
+                    "model": "siamese",
+                    "class_index": 9,
+                    "label": "Ankle boot",
+                    "probability": 0.91,
+                    "probabilities": [0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.91],
+                    "input": None,
+                }
+            ]
+        }
+    )
+
+
+class Match(BaseModel):
+    """score: cosine similarity, 1 for the same. columns: the item's cells in the CSV, null where there are none."""
+
+    id: int
+    score: float
+    label: str | None
+    source: str
+    columns: dict[str, str | int | float] | None
+
+
+class SearchAnswer(BaseModel):
+    """The keys of `vitrine search --json`, and of the first picture in `image` what it shows (null where there is none)
+    and what the model saw (null unless it was asked for).
+    """
+
+    source: str | None
+    model: str
+    like: list[str]
+    unlike: list[str]
+    matches: list[Match]
+    prediction: Prediction | None
+    input: str | None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "fashion-mnist/train/00011",
+                    "model": "siamese",
+                    "like": ["fashion-mnist/train/00011"],
+                    "unlike": [],
+                    "matches": [
+                        {
+                            "id": 40,
+                            "score": 0.98,
+                            "label": "Sandal",
+                            "source": "fashion-mnist/train/00039",
+                            "columns": None,
+                        }
+                    ],
+                    "prediction": None,
+                    "input": None,
+                }
+            ]
+        }
+    )
+
+
+class Compared(BaseModel):
+    source: str
+    label: str
+    probability: float
+
+
+class CompareAnswer(BaseModel):
+    """The keys of `vitrine compare --json`."""
+
+    same_probability: float
+    score: float
+    model: str
+    measure: Literal["cosine", "class-product", "class-distance"]
+    distance: float
+    a: Compared
+    b: Compared
+
+
+class ItemAnswer(BaseModel):
+    """content: hash of the picture's bytes. original: whether the file it came from is there and unchanged."""
+
+    id: int
+    source: str
+    label: str | None
+    columns: dict[str, str | int | float] | None
+    content: str
+    original: bool
+
+
+class Added(BaseModel):
+    """added: false where the same picture was there already, by the same name."""
+
+    id: int
+    source: str
+    label: str | None
+    added: bool
+
+
+class AddAnswer(BaseModel):
+    """items: how many the catalogue holds now."""
+
+    catalogue: str
+    added: list[Added]
+    items: int
+
+
+class RemoveAnswer(BaseModel):
+    """The keys of `vitrine index remove --json`."""
+
+    catalogue: str
+    removed: int
+    items: int
+
+
+class CatalogueAnswer(BaseModel):
+    """The keys of `vitrine index info --json`, the classes that items have, whether items can be added and removed (with
+    the token), and `version`: a word that is another one for another catalogue, to be put behind the address of a
+    thumbnail (`?v=`), which may then be kept.
+    """
+
+    catalogue: str
+    items: int
+    labels: int
+    model: str
+    identity: str
+    dimensions: int
+    index: str
+    bytes: int
+    format_version: int
+    columns: dict[str, int]
+    label_counts: dict[str, int]
+    writable: bool
+    version: str
+
+
+class ModelAnswer(BaseModel):
+    """As `vitrine model card --json`."""
+
+    format_version: int
+    name: str
+    identity: str
+    image: dict[str, Any]
+    classes: dict[str, list[str]]
+    embedding: int
+    temperature: float
+    rejection: dict[str, Any] | None
+    similarity: dict[str, Any] | None
+    recipe: dict[str, Any]
+    seed: int
+    data: dict[str, Any]
+    metrics: dict[str, float]
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    status: Literal["ready"]
+    items: int
+
+
+class Problem(BaseModel):
+    """RFC 9457. detail: a sentence for people, in the command line's words. code: the same for programs."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: str
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Content",
+                    "status": 422,
+                    "detail": "note.txt is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF.",
+                    "code": "image",
+                }
+            ]
+        }
+    )
