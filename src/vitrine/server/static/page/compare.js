@@ -31,7 +31,7 @@ class Compare {
       slot.addEventListener("dragenter", () => (this.next = side));
       slot.addEventListener("drop", () => (this.next = side), true);
     }
-    main.replaceChildren(element("div.pair", {}, this.slots.a, this.verdict, this.slots.b));
+    main.replaceChildren(element("h1.head.middle", {}, word("compare.title")), element("div.pair", {}, this.slots.a, this.verdict, this.slots.b));
   }
 
   leave() {
@@ -55,7 +55,7 @@ class Compare {
     if (this.stop !== stop) return;
     if (sides.includes(null)) {
       const text = a !== null && b !== null ? "" : word("compare.text");
-      this.verdict.replaceChildren(element("h2", {}, word("compare.title")), element("p.soft", {}, text));
+      this.verdict.replaceChildren(element("p.soft", {}, text));
       return;
     }
     try {

@@ -237,7 +237,7 @@ class Search {
     );
     if (this.tools.contains(document.activeElement) && this.slider) return; // not under somebody's hand
     this.slider = slider;
-    this.count = element("h2", {}, word("likes"));
+    this.count = element("h1.head", {}, word("likes"));
     this.tools.replaceChildren(this.count, element("label", {}, word("threshold"), slider, output), element("label", {}, element("span.unseen", {}, word("class")), choice));
   }
 

@@ -41,7 +41,7 @@ export function write(state) {
     put("min", state.threshold ? state.threshold.toFixed(2) : "");
     put("class", state.label);
   }
-  const rest = said.toString().replaceAll("%2C", ",");
+  const rest = said.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
   return `#${state.view}${rest && `?${rest}`}`;
 }
 
