@@ -20,7 +20,8 @@ function tell(reached) {
   for (const listener of listeners) listener(reached);
 }
 
-async function answer(address, options = {}) {
+/** The response, if it is one that was hoped for. */
+async function reached(address, options = {}) {
   let response;
   try {
     response = await fetch(address, options);
@@ -30,11 +31,12 @@ async function answer(address, options = {}) {
     throw new Problem(0, "unreachable", "");
   }
   tell(true);
-  const json = response.headers.get("Content-Type")?.includes("json");
-  const body = json ? await response.json() : await response.text();
-  if (!response.ok) throw new Problem(response.status, json ? body.code : "unknown", json ? body.detail : response.statusText);
-  return body;
+  if (response.ok) return response;
+  const said = response.headers.get("Content-Type")?.includes("json") ? await response.json() : {};
+  throw new Problem(response.status, said.code ?? "unknown", said.detail ?? response.statusText);
 }
+
+const answer = async (address, options) => (await reached(address, options)).json();
 
 function form(fields) {
   const made = new FormData();
@@ -72,6 +74,27 @@ export function search(query, signal) {
   ];
   return post("api/search", fields, { signal });
 }
+
+/**
+ * Where all items lie: ids, labels (a number each), names (of the labels), points; or, while that is computed, progress.
+ * The answer is binary: see docs/server.md.
+ */
+export async function map(signal) {
+  const response = await reached("api/map", { signal });
+  if (response.status === 202) return response.json();
+  const buffer = await response.arrayBuffer();
+  const [length] = new Uint32Array(buffer, 0, 1);
+  const { count, labels: names } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  let at = 4 + length + ((4 - (length % 4)) % 4);
+  const take = (Kind, size) => new Kind(buffer, at, size, (at += size * Kind.BYTES_PER_ELEMENT));
+  const points = take(Float32Array, 2 * count);
+  const low = take(Uint32Array, count);
+  const high = take(Uint32Array, count);
+  const labels = take(Uint16Array, count);
+  return { points, labels, names, ids: Array.from(low, (part, place) => part + 2 ** 32 * high[place]) };
+}
+
+export const place = (photo, signal) => post("api/map/place", [["image", photo]], { signal });
 
 export const classify = (photo, lang, signal) => post("api/classify", [["image", photo], ["lang", lang], ["show_input", "true"]], { signal });
 

@@ -4,11 +4,12 @@ import * as api from "./api.js";
 import { announce, ask, element } from "./element.js";
 import * as photo from "./photo.js";
 import { compareView } from "./compare.js";
+import { mapView } from "./map.js";
 import { searchView } from "./search.js";
 import * as states from "./state.js";
 import * as words from "./words.js";
 
-const VIEWS = { search: searchView, compare: compareView };
+const VIEWS = { search: searchView, compare: compareView, map: mapView };
 const main = document.getElementById("main");
 
 /** What every view may use: facts of the server, and how to go elsewhere. */
@@ -150,7 +151,7 @@ watch();
 photo.listen(async (file) => {
   if (!page.catalogue) return;
   const key = await states.keep(file);
-  if (page.state.view === "compare") page.shown.take(`photo:${key}`);
+  if (page.shown.take) page.shown.take(`photo:${key}`);
   else page.go({ view: "search", photo: key, crop: null, like: [], unlike: [] });
 });
 addEventListener("popstate", () => {

@@ -31,6 +31,10 @@ const WORDS = {
     gone: "That photo is no longer kept in this browser; choose it again.", "code.busy": "The server is busy; try again in a moment.",
     "code.item": "There is no such item (any more).", "code.token": "That is not the server's token.", "code.image": "That cannot be read as a picture. Allowed are JPEG, PNG, WebP, BMP, GIF and TIFF.",
     "code.too-large": "That file is too large.", "code.timeout": "That took too long; try again.",
+    "map.keys": "The map of the collection. Arrow keys move it, plus and minus zoom, 0 shows all, Enter searches from what lies in the middle.",
+    "map.nearer": "Nearer", "map.farther": "Farther", "map.all": "All", "map.lasso": "Lasso", "map.computing": "The map is being computed: {share}",
+    "map.export": "Save as CSV", "map.drop": "Let go", "map.selected": ["{n} selected", "{n} selected", "{n} selected"],
+    "map.sure": ["Remove {n} item?", "Remove {n} items?", "Remove {n} items?"],
   },
   uk: {
     skip: "До змісту",
@@ -60,6 +64,10 @@ const WORDS = {
     gone: "Цієї світлини вже немає в цьому браузері; виберіть її знову.", "code.busy": "Сервер зайнятий; спробуйте за мить.",
     "code.item": "Такої речі немає (або вже немає).", "code.token": "Це не код сервера.", "code.image": "Це не вдалося прочитати як зображення. Годяться JPEG, PNG, WebP, BMP, GIF і TIFF.",
     "code.too-large": "Файл завеликий.", "code.timeout": "Це тривало задовго; спробуйте ще раз.",
+    "map.keys": "Мапа колекції. Стрілки пересувають її, плюс і мінус змінюють масштаб, 0 показує все, Enter шукає від того, що посередині.",
+    "map.nearer": "Ближче", "map.farther": "Далі", "map.all": "Усе", "map.lasso": "Ласо", "map.computing": "Мапа обчислюється: {share}",
+    "map.export": "Зберегти як CSV", "map.drop": "Відпустити", "map.selected": ["Вибрано {n}", "Вибрано {n}", "Вибрано {n}"],
+    "map.sure": ["Вилучити {n} річ?", "Вилучити {n} речі?", "Вилучити {n} речей?"],
   },
   ru: {
     skip: "К содержанию",
@@ -89,6 +97,10 @@ const WORDS = {
     gone: "Этой фотографии уже нет в этом браузере; выберите её снова.", "code.busy": "Сервер занят; попробуйте через мгновение.",
     "code.item": "Такой вещи нет (или уже нет).", "code.token": "Это не код сервера.", "code.image": "Это не удалось прочитать как изображение. Подходят JPEG, PNG, WebP, BMP, GIF и TIFF.",
     "code.too-large": "Файл слишком большой.", "code.timeout": "Это заняло слишком много времени; попробуйте ещё раз.",
+    "map.keys": "Карта коллекции. Стрелки двигают её, плюс и минус меняют масштаб, 0 показывает всё, Enter ищет от того, что посередине.",
+    "map.nearer": "Ближе", "map.farther": "Дальше", "map.all": "Всё", "map.lasso": "Лассо", "map.computing": "Карта вычисляется: {share}",
+    "map.export": "Сохранить как CSV", "map.drop": "Отпустить", "map.selected": ["Выбрано {n}", "Выбрано {n}", "Выбрано {n}"],
+    "map.sure": ["Удалить {n} вещь?", "Удалить {n} вещи?", "Удалить {n} вещей?"],
   },
 };
 

@@ -1,0 +1,282 @@
+// Many points on a canvas: written pixel by pixel from afar, with their thumbnails near by. Knows no server and no words.
+
+const NEAR = 300; // so few points in sight are shown as pictures
+const LOADED = 1500; // pictures that are kept
+const REACH = 12; // pixels: how far from a point a pointer may be
+const CELLS = 128; // on a side of the grid that finds points
+const MARGIN = 0.04; // of the smaller side, around all points
+
+export class Plane {
+  /**
+   * canvas: to draw on. points: Float32Array, x and y in turn. colours: of each point, Uint32Array of 0xAABBGGRR.
+   * picture: place of a point -> address of its thumbnail.
+   */
+  constructor(canvas, points, colours, picture) {
+    Object.assign(this, { canvas, points, colours, picture });
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.hidden = new Uint8Array(points.length / 2);
+    this.lit = new Set();
+    this.marks = []; // [x, y, image or null]
+    this.lasso = null; // points of the screen
+    this.pictures = new Map();
+    this.frames = 0;
+    this.ground = 0xffffffff;
+    this.ink = "#000";
+    this.accent = "#0a6";
+    this.fitBox();
+    this.index();
+  }
+
+  get count() {
+    return this.points.length / 2;
+  }
+
+  fitBox() {
+    const box = [Infinity, Infinity, -Infinity, -Infinity];
+    for (let i = 0; i < this.points.length; i += 2) {
+      box[0] = Math.min(box[0], this.points[i]);
+      box[1] = Math.min(box[1], this.points[i + 1]);
+      box[2] = Math.max(box[2], this.points[i]);
+      box[3] = Math.max(box[3], this.points[i + 1]);
+    }
+    this.box = box;
+    this.span = Math.max(box[2] - box[0], box[3] - box[1]) || 1;
+  }
+
+  /** A grid over all points: their places, cell by cell, and where each cell begins. */
+  index() {
+    const cells = new Uint32Array(this.count);
+    this.starts = new Uint32Array(CELLS * CELLS + 1);
+    for (let i = 0; i < this.count; i++) {
+      cells[i] = this.cell(this.points[2 * i], this.points[2 * i + 1]);
+      this.starts[cells[i] + 1]++;
+    }
+    for (let cell = 0; cell < CELLS * CELLS; cell++) this.starts[cell + 1] += this.starts[cell];
+    const next = this.starts.slice();
+    this.order = new Uint32Array(this.count);
+    for (let i = 0; i < this.count; i++) this.order[next[cells[i]]++] = i;
+  }
+
+  column(value, side) {
+    return Math.max(0, Math.min(CELLS - 1, Math.floor(((value - this.box[side]) / this.span) * CELLS)));
+  }
+
+  cell(x, y) {
+    return this.column(y, 1) * CELLS + this.column(x, 0);
+  }
+
+  /** Every place of a point whose cell touches the box, in points' coordinates. */
+  *within(left, top, right, bottom) {
+    const [c0, c1, r0, r1] = [this.column(left, 0), this.column(right, 0), this.column(top, 1), this.column(bottom, 1)];
+    for (let row = r0; row <= r1; row++) {
+      for (let at = this.starts[row * CELLS + c0]; at < this.starts[row * CELLS + c1 + 1]; at++) yield this.order[at];
+    }
+  }
+
+  // --- where one looks
+
+  /** All of it in sight. */
+  reset() {
+    const [w, h] = [this.canvas.width, this.canvas.height];
+    this.scale = (Math.min(w, h) * (1 - 2 * MARGIN)) / this.span;
+    this.x = w / 2 - ((this.box[0] + this.box[2]) / 2) * this.scale;
+    this.y = h / 2 - ((this.box[1] + this.box[3]) / 2) * this.scale;
+    this.least = this.scale / 2;
+    this.draw();
+  }
+
+  resize(width, height) {
+    if (this.canvas.width === width && this.canvas.height === height) return;
+    const first = this.scale === undefined;
+    const [dx, dy] = [(width - this.canvas.width) / 2, (height - this.canvas.height) / 2];
+    Object.assign(this.canvas, { width, height });
+    this.image = this.context.createImageData(width, height);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+    if (first) return this.reset();
+    this.pan(dx, dy);
+  }
+
+  pan(dx, dy) {
+    this.x += dx;
+    this.y += dy;
+    this.draw();
+  }
+
+  /** Nearer by that factor, what lies at (x, y) of the canvas staying there. */
+  zoom(factor, x = this.canvas.width / 2, y = this.canvas.height / 2) {
+    const scale = Math.max(this.least, Math.min(this.least * 4000, this.scale * factor));
+    this.x = x - ((x - this.x) / this.scale) * scale;
+    this.y = y - ((y - this.y) / this.scale) * scale;
+    this.scale = scale;
+    this.draw();
+  }
+
+  /** Go there, so near that neighbours show, within that many milliseconds; done when there. */
+  fly(x, y, milliseconds = 700) {
+    const to = Math.max(this.scale, 30 * this.least);
+    const from = { scale: this.scale, x: (this.canvas.width / 2 - this.x) / this.scale, y: (this.canvas.height / 2 - this.y) / this.scale };
+    const begin = performance.now();
+    return new Promise((resolve) => {
+      const step = () => {
+        const part = milliseconds ? Math.min(1, (performance.now() - begin) / milliseconds) : 1;
+        const eased = part * part * (3 - 2 * part);
+        this.scale = from.scale * (to / from.scale) ** eased;
+        this.x = this.canvas.width / 2 - (from.x + (x - from.x) * eased) * this.scale;
+        this.y = this.canvas.height / 2 - (from.y + (y - from.y) * eased) * this.scale;
+        this.draw();
+        if (part < 1) requestAnimationFrame(step);
+        else resolve();
+      };
+      step();
+    });
+  }
+
+  /** The place of the point that lies at (x, y) of the canvas, or nearest within reach; -1 for none. */
+  at(x, y) {
+    const reach = Math.max(REACH, this.near ? this.side / 2 : 0);
+    const [mx, my, r] = [(x - this.x) / this.scale, (y - this.y) / this.scale, reach / this.scale];
+    let best = -1;
+    let least = r * r;
+    for (const i of this.within(mx - r, my - r, mx + r, my + r)) {
+      if (this.hidden[i]) continue;
+      const distance = (this.points[2 * i] - mx) ** 2 + (this.points[2 * i + 1] - my) ** 2;
+      if (distance < least) [least, best] = [distance, i];
+    }
+    return best;
+  }
+
+  /** The places of all points inside a line around them on the canvas: [[x, y], ...]. */
+  inside(line) {
+    const [xs, ys] = [line.map(([x]) => (x - this.x) / this.scale), line.map(([, y]) => (y - this.y) / this.scale)];
+    const found = [];
+    for (const i of this.within(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys))) {
+      if (!this.hidden[i] && enclosed(this.points[2 * i], this.points[2 * i + 1], xs, ys)) found.push(i);
+    }
+    return found;
+  }
+
+  // --- drawing
+
+  /** Draw before the next frame. */
+  draw() {
+    if (this.drawing) return;
+    this.drawing = requestAnimationFrame(() => {
+      this.drawing = null;
+      if (this.image) this.paint();
+    });
+  }
+
+  paint() {
+    this.frames++;
+    const { canvas, points, pixels, scale, x, y } = this;
+    const [w, h] = [canvas.width, canvas.height];
+    pixels.fill(this.ground);
+    const size = Math.max(2, Math.min(6, Math.round(1.5 * Math.sqrt(scale / this.least / 2))));
+    const seen = [];
+    let count = 0;
+    for (const i of this.within(-x / scale, -y / scale, (w - x) / scale, (h - y) / scale)) {
+      if (this.hidden[i]) continue;
+      const px = Math.round(points[2 * i] * scale + x - size / 2);
+      const py = Math.round(points[2 * i + 1] * scale + y - size / 2);
+      if (px < 0 || py < 0 || px + size > w || py + size > h) continue;
+      if (count++ < NEAR) seen.push(i);
+      for (let row = py; row < py + size; row++) pixels.fill(this.colours[i], row * w + px, row * w + px + size);
+    }
+    this.context.putImageData(this.image, 0, 0);
+    this.near = count <= NEAR && count > 0;
+    if (this.near) this.paintPictures(seen);
+    this.paintLit();
+    this.paintMarks();
+    this.paintLasso();
+  }
+
+  paintPictures(seen) {
+    const area = (this.canvas.width * this.canvas.height) / Math.max(seen.length, 12);
+    this.side = Math.round(Math.max(24, Math.min(96, 0.5 * Math.sqrt(area))));
+    for (const i of seen) {
+      const image = this.loaded(i);
+      const [px, py] = this.place(i);
+      if (image) this.framed(image, px, py, this.side, this.colour(i));
+    }
+  }
+
+  /** The picture of a point, if it is there already; else it is asked for. */
+  loaded(i) {
+    let image = this.pictures.get(i);
+    if (!image) {
+      if (this.pictures.size > LOADED) this.pictures.delete(this.pictures.keys().next().value);
+      image = new Image();
+      image.onload = () => this.draw();
+      image.src = this.picture(i);
+      this.pictures.set(i, image);
+    }
+    return image.complete && image.naturalWidth ? image : null;
+  }
+
+  framed(image, px, py, side, colour) {
+    const { context } = this;
+    const scale = side / Math.max(image.naturalWidth ?? image.width, image.naturalHeight ?? image.height);
+    const [w, h] = [(image.naturalWidth ?? image.width) * scale, (image.naturalHeight ?? image.height) * scale];
+    context.imageSmoothingEnabled = scale < 1;
+    context.fillStyle = colour;
+    context.fillRect(px - w / 2 - 2, py - h / 2 - 2, w + 4, h + 4);
+    context.drawImage(image, px - w / 2, py - h / 2, w, h);
+  }
+
+  place(i) {
+    return [this.points[2 * i] * this.scale + this.x, this.points[2 * i + 1] * this.scale + this.y];
+  }
+
+  colour(i) {
+    const value = this.colours[i];
+    return `rgb(${value & 255} ${(value >> 8) & 255} ${(value >> 16) & 255})`;
+  }
+
+  paintLit() {
+    const { context } = this;
+    context.lineWidth = 2;
+    context.strokeStyle = this.ink;
+    for (const i of this.lit) {
+      const [px, py] = this.place(i);
+      context.beginPath();
+      context.arc(px, py, this.near ? this.side * 0.6 : 5, 0, 7);
+      context.stroke();
+    }
+  }
+
+  paintMarks() {
+    const { context } = this;
+    for (const [mx, my, image] of this.marks) {
+      const [px, py] = [mx * this.scale + this.x, my * this.scale + this.y];
+      if (image) this.framed(image, px, py, 72, this.accent);
+      else {
+        context.fillStyle = this.accent;
+        context.fillRect(px - 6, py - 6, 12, 12);
+      }
+    }
+  }
+
+  paintLasso() {
+    if (!this.lasso?.length) return;
+    const { context } = this;
+    context.beginPath();
+    this.lasso.forEach(([px, py], number) => (number ? context.lineTo(px, py) : context.moveTo(px, py)));
+    context.closePath();
+    context.strokeStyle = this.accent;
+    context.lineWidth = 2;
+    context.stroke();
+    context.globalAlpha = 0.15;
+    context.fillStyle = this.accent;
+    context.fill();
+    context.globalAlpha = 1;
+  }
+}
+
+/** Whether (x, y) lies inside of the line: how often a ray from it crosses that. */
+function enclosed(x, y, xs, ys) {
+  let inside = false;
+  for (let i = 0, j = xs.length - 1; i < xs.length; j = i++) {
+    if (ys[i] > y !== ys[j] > y && x < ((xs[j] - xs[i]) * (y - ys[i])) / (ys[j] - ys[i]) + xs[i]) inside = !inside;
+  }
+  return inside;
+}
