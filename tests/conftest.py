@@ -1,6 +1,7 @@
 """What the tests share. Every test gets an empty home of its own; real data comes from `VITRINE_DATA` only."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import Cli
+from pictures import Cli, save_folder
+from vitrine.catalogue.local import LocalCatalogue
 from vitrine.cli import main
 from vitrine.datasets import Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
+from vitrine.indexing.folder import FolderSync
 
 REAL_DATA = os.environ.get("VITRINE_DATA")
 
@@ -71,6 +74,28 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return code, written.out, written.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def made_shop(drawn: Splits, encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures in "shop", 50 drawn garments by class, with prices, and a home with a catalogue of it."""
+    place = tmp_path_factory.mktemp("made")
+    save_folder(drawn.test, place / "shop")
+    lines = [f"{path.relative_to(place / 'shop')},{int(path.stem)}" for path in (place / "shop").rglob("*.png")]
+    (place / "shop" / "items.csv").write_text("\n".join(["file,price", *lines]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VITRINE_HOME", str(place / "home"))
+        with LocalCatalogue.create("shop", encoder) as catalogue:
+            FolderSync(encoder, place / "shop").run(catalogue)
+            catalogue.save_index()
+    return place
+
+
+@pytest.fixture
+def served(made_shop: Path, home: Path) -> Path:
+    """A catalogue "shop" in the test's own home; the folder of its pictures, which all tests share."""
+    shutil.copytree(made_shop / "home", home)
+    return made_shop / "shop"
 
 
 @pytest.fixture

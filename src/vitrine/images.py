@@ -41,9 +41,7 @@ _SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side b
 _SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see
 
 
-def read(
-    picture: Picture, name: str | None = None, spec: ImageSpec | None = None, pixels: int = MAX_PIXELS
-) -> Pixels:
+def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None, pixels: int = MAX_PIXELS) -> Pixels:
     """The picture as (h, w, 1) grey or (h, w, 3) RGB, uint8: first frame, EXIF orientation applied, alpha laid on
     white.
 
@@ -237,9 +235,7 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
 
 def _from_pil(image: Image.Image, name: str, side: int, pixels: int) -> Image.Image:
     if image.width * image.height > pixels:
-        raise ImageError(
-            f"{name} has {image.width}x{image.height} pixels; allowed are {pixels:,}. Make it smaller."
-        )
+        raise ImageError(f"{name} has {image.width}x{image.height} pixels; allowed are {pixels:,}. Make it smaller.")
     image.draft(None, (side, side))  # JPEG only; None keeps the mode
     try:
         image.load()

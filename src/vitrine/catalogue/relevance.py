@@ -35,9 +35,7 @@ class Page:
     where: Filter | None = None
 
 
-def look_alikes(
-    catalogue: Catalogue, like: Sequence[Example], unlike: Sequence[Example], page: Page
-) -> list[Match]:
+def look_alikes(catalogue: Catalogue, like: Sequence[Example], unlike: Sequence[Example], page: Page) -> list[Match]:
     """What is like the ones and unlike the others, without the examples themselves; at least one must be to be like.
 
     Raises InputError as `combine` does; what the catalogue raises.

@@ -75,8 +75,9 @@ def search(
         chosen = [examples.picture(path)] if path is not None else [examples.item(id)] if id is not None else []
         chosen += [examples.either(text) for text in like or []]
         avoided = [examples.either(text) for text in unlike or []]
-        like, unlike = [one.example for one in chosen], [one.example for one in avoided]
-        matches = relevance.look_alikes(opened, like, unlike, relevance.Page(k, offset, threshold, condition))
+        page = relevance.Page(k, offset, threshold, condition)
+        examples_of = ([one.example for one in chosen], [one.example for one in avoided])
+        matches = relevance.look_alikes(opened, *examples_of, page)
         if as_json:
             single = chosen[0].source if len(chosen) == 1 and not avoided else None
             sources = {"like": [one.source for one in chosen], "unlike": [one.source for one in avoided]}

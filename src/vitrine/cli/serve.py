@@ -30,7 +30,9 @@ def serve(
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", help="A name that browsers call this server by; may be repeated.", show_default=False),
+        typer.Option(
+            "--allow-host", help="A name that browsers call this server by; may be repeated.", show_default=False
+        ),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     data_dir: output.DataDir = None,

@@ -29,6 +29,8 @@ _UPLOADED = "upload"  # how the source of what came over HTTP begins
 class File(Protocol):
     """A file that was sent, open for reading."""
 
+    def seek(self, offset: int, /) -> int: ...
+
     def read(self, size: int = -1, /) -> bytes: ...
 
 
@@ -38,6 +40,11 @@ class Upload:
 
     name: str
     file: File
+
+    def content(self) -> bytes:
+        """All of it, each time: a question may be asked twice. The limit of a whole request is the limit here."""
+        self.file.seek(0)
+        return self.file.read()
 
 
 @dataclass(frozen=True)
@@ -204,8 +211,7 @@ def remove(desk: Desk, ids: Sequence[int]) -> Answer:
 
 
 def _see(desk: Desk, upload: Upload) -> _Seen:
-    content = upload.file.read(images.MAX_BYTES + 1)
-    return _see_content(desk, content, upload.name)
+    return _see_content(desk, upload.content(), upload.name)
 
 
 def _see_content(desk: Desk, content: bytes, name: str) -> _Seen:
@@ -271,7 +277,7 @@ def _small(item: Item) -> Shown:
 
 def _new_item(desk: Desk, upload: Upload, label: str | None) -> Item:
     """What was sent is not kept as it is: a small copy, its hash, its vector."""
-    content = upload.file.read(images.MAX_BYTES + 1)
+    content = upload.content()
     spec = desk.encoder.card.image
     with desk.counters.stage("decode"):
         opened = images.opened(content, upload.name, spec, desk.limits.pixels)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 import vitrine
 from vitrine.encoder import Encoder
@@ -18,7 +19,13 @@ _ABOUT = (
     "What a garment in a picture is, what looks like it, and whether two show the same kind. Pictures are sent as the"
     " part `image` of a form (multipart/form-data); errors are RFC 9457 problems."
 )
-_SILENT = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
+_SILENT: TelemetryConfig = {  # whatever OpenTelemetry finds in the environment
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 @dataclass(frozen=True)

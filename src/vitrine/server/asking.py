@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from vitrine.errors import InputError
 from vitrine.server import answers, schemas
-from vitrine.server.answers import Look, Wanted
+from vitrine.server.answers import Look, Upload, Wanted
 from vitrine.server.desks import desks_of
 from vitrine.server.problems import documented
 from vitrine.server.uploads import upload, uploads
@@ -48,7 +48,7 @@ async def search(request: Request, form: Annotated[schemas.SearchForm, Form(medi
 @router.post("/compare", response_model=schemas.CompareAnswer, responses=documented(400, 404, 408, 413, 422, 503))
 async def compare(request: Request, form: Annotated[schemas.CompareForm, Form(media_type=_MULTIPART)]) -> JSONResponse:
     """How probably two pictures show the same kind of garment."""
-    sides = [*uploads(form.image), *form.id]
+    sides: list[Upload | int] = [*uploads(form.image), *form.id]
     return JSONResponse(await desks_of(request).ask(lambda desk: answers.compare(desk, sides, Look(form.lang))))
 
 

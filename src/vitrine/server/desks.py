@@ -85,7 +85,7 @@ class Desks:
         return work(self._desk())
 
     def _desk(self) -> Desk:
-        """This thread's, made if there is none, or the catalogue is another by now."""
+        """The one of this thread, made if there is none, or the catalogue is another by now."""
         found: Desk | None = getattr(self._here, "desk", None)
         if found is not None and found.catalogue.replaced():
             self._leave()

@@ -1,6 +1,6 @@
 """Routes of items: what there is of one, its picture, adding and removing."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -22,7 +22,9 @@ Version = Annotated[
     Query(max_length=64, description="`version` of /api/catalogue: with it the answer may be kept for ever."),
 ]
 _bearer = HTTPBearer(auto_error=False, description="The server's token; without one nothing can be changed.")
-_PICTURES = {200: {"description": "The picture.", "content": {"image/png": {}, "image/jpeg": {}}}}
+_PICTURES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture.", "content": {"image/png": {}, "image/jpeg": {}}}
+}
 
 
 def allowed(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
@@ -36,9 +38,7 @@ async def item(request: Request, id: Id) -> JSONResponse:
     return JSONResponse(await desks_of(request).ask(lambda desk: answers.item(desk, id)))
 
 
-@router.get(
-    "/{id}/image", response_class=Response, responses={**_PICTURES, 304: {}, **documented(404, 422, 503)}
-)
+@router.get("/{id}/image", response_class=Response, responses={**_PICTURES, 304: {}, **documented(404, 422, 503)})
 async def image(request: Request, id: Id) -> Response:
     """The file that the item came from, made anew, at most 1,600 pixels a side; where that is gone or changed, the
     small copy. The header `Vitrine-Picture` says which: `original` or `thumbnail`.
@@ -47,9 +47,7 @@ async def image(request: Request, id: Id) -> Response:
     return _shown(request, shown, keep=False)
 
 
-@router.get(
-    "/{id}/thumbnail", response_class=Response, responses={**_PICTURES, 304: {}, **documented(404, 422, 503)}
-)
+@router.get("/{id}/thumbnail", response_class=Response, responses={**_PICTURES, 304: {}, **documented(404, 422, 503)})
 async def thumbnail(request: Request, id: Id, v: Version = None) -> Response:
     """The item's small copy: 28 pixels for an image of a data set, 96 to 191 for others."""
     shown = await desks_of(request).ask(lambda desk: answers.thumbnail(desk, id))

@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from vitrine.errors import CatalogueError, ImageError, InputError, ItemError, StorageError, VitrineError
 
-
 _STATUS: tuple[tuple[type[VitrineError], int, str], ...] = (  # the first that fits
     (ImageError, 422, "image"),
     (InputError, 422, "input"),
@@ -81,7 +80,7 @@ async def _refused(_: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     details = {
         400: "The form cannot be read; send multipart/form-data with its parts as RFC 7578 has them.",
@@ -89,7 +88,11 @@ async def _http(_: Request, error: Exception) -> Response:
         405: "This address does not take that method; /openapi.json lists what it takes.",
     }
     detail = details.get(error.status_code, str(error.detail))
-    return problem(error.status_code, _CODES.get(error.status_code, "http"), detail, error.headers)
+    headers = dict(error.headers or {})
+    methods = request.app.openapi()["paths"].get(request.url.path, {})
+    if error.status_code == 405 and methods:  # the router only knows of one of several
+        headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+    return problem(error.status_code, _CODES.get(error.status_code, "http"), detail, headers)
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -114,9 +117,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         "greater_than_equal": f"{where} is {shown}; it must be at least {facts.get('ge')}.",
         "less_than_equal": f"{where} is {shown}; it must be at most {facts.get('le')}.",
         "too_long": f"{where} comes {facts.get('actual_length')} times; allowed are {facts.get('max_length')}.",
-        "string_pattern_mismatch": f"{where} is {shown!r}; it must be an item's id, as 12, or with a weight, as 12:0.5.",
+        "string_pattern_mismatch": f"{where} is {shown!r}; it must be an item's id, 12, or one with a weight, 12:0.5.",
     }
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
     return reasons.get(str(error["type"]), f"{where} is {shown!r}; {message[:1].lower()}{message[1:]}.")
-
-

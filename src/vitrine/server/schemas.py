@@ -18,6 +18,7 @@ PICTURES = 16  # in one request
 EXAMPLES = 64  # items to be like, or unlike
 ADDED = 64  # pictures that are added at a time
 REMOVED = 500  # ids in one address
+OFFSET = 100_000  # matches that are passed over: all of them are found, and thrown away
 
 Pictures = Annotated[list[UploadFile], Field(max_length=PICTURES, description="A picture; may be repeated.")]
 Examples = Annotated[
@@ -41,7 +42,9 @@ class ClassifyForm(Form):
 
 
 class SearchForm(Form):
-    """Several examples become one query: the mean of the like less half the mean of the unlike, each times its weight."""
+    """Several examples become one query: the mean of the like less half the mean of the unlike, each times its
+    weight.
+    """
 
     image: Pictures = []
     image_weight: Annotated[
@@ -52,7 +55,7 @@ class SearchForm(Form):
     like: Examples = []
     unlike: Examples = []
     k: Annotated[int, Field(ge=1, le=1000, description="How many look-alikes.")] = 12
-    offset: Annotated[int, Field(ge=0, le=10**9, description="Pass over so many of the best.")] = 0
+    offset: Annotated[int, Field(ge=0, le=OFFSET, description="Pass over so many of the best.")] = 0
     threshold: Annotated[
         float | None, Field(ge=-1, le=1, allow_inf_nan=False, description="Leave out what scores less.")
     ] = None
@@ -221,9 +224,9 @@ class RemoveAnswer(BaseModel):
 
 
 class CatalogueAnswer(BaseModel):
-    """The keys of `vitrine index info --json`, the classes that items have, whether items can be added and removed (with
-    the token), and `version`: a word that is another one for another catalogue, to be put behind the address of a
-    thumbnail (`?v=`), which may then be kept.
+    """The keys of `vitrine index info --json`, the classes that items have (the 200 that most have), whether items can
+    be added and removed (with the token), and `version`: a word that is another one for another catalogue, to be put
+    behind the address of a thumbnail (`?v=`), which may then be kept.
     """
 
     catalogue: str
@@ -282,9 +285,9 @@ class Problem(BaseModel):
             "examples": [
                 {
                     "type": "about:blank",
-                    "title": "Unprocessable Content",
+                    "title": "Unprocessable Entity",
                     "status": 422,
-                    "detail": "note.txt is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF.",
+                    "detail": "note.txt is empty (0 bytes); give a picture.",
                     "code": "image",
                 }
             ]

@@ -126,7 +126,7 @@ def check_is_token(token: str) -> str:
 
 
 def _same(origin: str, host: str) -> bool:
-    """Whether an Origin header names that host. A proxy may have taken the s off https, so the scheme does not count."""
+    """Whether an Origin header names that host. The scheme does not count: a proxy may have taken the s off https."""
     parts = _split(origin)
     scheme = origin.partition(":")[0].lower()
     default = {"http": 80, "https": 443}.get(scheme)

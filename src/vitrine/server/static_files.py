@@ -1,7 +1,7 @@
 """The page's files: read once, at start, from a list that the program makes itself. No request names a file."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -53,7 +53,7 @@ def _within(folder: Traversable, address: str) -> Iterator[tuple[str, StaticFile
             yield f"{address}{entry.name}", StaticFile(content, _KINDS[suffix], tag)
 
 
-def _route(file: StaticFile):  # type: ignore[no-untyped-def]
+def _route(file: StaticFile) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         headers = {"ETag": file.tag, "Cache-Control": "no-cache"}
         if file.tag in request.headers.get("if-none-match", ""):

@@ -1,0 +1,447 @@
+"""What may be sent to the server that it cannot or must not take: a problem in one sentence, and it goes on."""
+
+import asyncio
+import json
+import struct
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from vitrine.catalogue import local
+from vitrine.catalogue.local import LocalCatalogue
+from vitrine.server import answers, desks
+from vitrine.server.app import Settings, create_app
+from vitrine.server.limits import Limits
+from vitrine.server.security import HEADERS
+
+TOKEN = "a-token-of-the-tests"
+HOST = "http://127.0.0.1"
+Connect = Callable[..., TestClient]
+
+
+@pytest.fixture
+def connect(served: Path) -> Iterator[Connect]:
+    """A client of a server with these settings."""
+    connected: list[TestClient] = []
+
+    def made(**settings: Any) -> TestClient:
+        client = TestClient(create_app(Settings("shop", **{"token": TOKEN, **settings})), HOST)
+        connected.append(client.__enter__())
+        return client
+
+    yield made
+    for client in connected:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(connect: Connect) -> TestClient:
+    return connect()
+
+
+def problem(response: Any) -> tuple[int, str, str]:
+    """Status, code and sentence of a problem, which has the shape and the headers that it must have."""
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert list(body) == ["type", "title", "status", "detail", "code"]
+    assert body["status"] == response.status_code
+    assert "Traceback" not in response.text
+    assert body["detail"][-1] in ".?"
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
+    return body["status"], body["code"], body["detail"]
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 100,000 x 100,000 pixels."""
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for kind, content in ((b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)), (b"IDAT", b"x")):
+        parts += [struct.pack(">I", len(content)), kind, content, struct.pack(">I", zlib.crc32(kind + content))]
+    return b"".join(parts)
+
+
+# --- pictures
+
+
+@pytest.mark.parametrize("address", ["/api/classify", "/api/search", "/api/compare", "/api/items"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "boot.jpg is empty (0 bytes); give a picture."),
+        (b"only text", "boot.jpg is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "boot.jpg is not a picture that can be read"),
+        (bomb(), "boot.jpg has more than 50,000,000 pixels; make it smaller."),
+        (b"\xff\xd8\xff\xe0" + bytes(500), "boot.jpg is "),
+    ],
+)
+def test_what_is_no_picture(client: TestClient, address: str, content: bytes, says: str) -> None:
+    sent = [("image", ("boot.jpg", content))] * (2 if address == "/api/compare" else 1)
+    status, code, detail = problem(client.post(address, files=sent, headers={"Authorization": f"Bearer {TOKEN}"}))
+    assert (status, code) == (422, "image")
+    assert detail.startswith(says)
+
+
+def test_a_picture_of_too_many_pixels(connect: Connect, photo: Path) -> None:
+    client = connect(limits=Limits(pixels=1000))
+    status, code, detail = problem(client.post("/api/classify", files={"image": ("a.jpg", photo.read_bytes())}))
+    assert (status, code) == (422, "image")
+    assert detail == "a.jpg has 380x460 pixels; allowed are 1,000. Make it smaller."
+
+
+def test_a_name_is_only_a_name(client: TestClient, photo: Path) -> None:
+    """Whatever a picture is called, no file of that name is opened, and no line of it is broken."""
+    for name in ("/etc/passwd", "..\\..\\boot.ini", "a\x07b\u2028c.jpg", "x" * 1000):
+        found = client.post("/api/classify", files={"image": (name, photo.read_bytes())})
+        source = found.json()["source"]
+        assert source.isprintable()
+        assert not set(source) & {"/", "\\"}
+        assert len(source) <= 100
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ({"like": "1", "k": "0"}, "k is 0; it must be at least 1."),
+        ({"like": "1", "k": "1000000000"}, "k is 1000000000; it must be at most 1000."),
+        ({"like": "1", "k": "many"}, "k is 'many'; "),
+        ({"like": "1", "offset": "-1"}, "offset is -1; it must be at least 0."),
+        ({"like": "1", "threshold": "nan"}, "threshold is 'nan'; "),
+        ({"like": "1", "threshold": "2"}, "threshold is 2; it must be at most 1."),
+        ({"like": "1", "lang": "de"}, "lang is 'de'; "),
+        ({"like": "1", "colour": "red"}, "There is no field colour; /openapi.json lists those that there are."),
+        ({"like": "one"}, "like.0 is 'one'; it must be an item's id, 12, or one with a weight, 12:0.5."),
+        ({"like": "9223372036854775808"}, "9223372036854775808 is no item's id; they are below 2^63."),
+        ({"like": ["1"] * 65}, "like comes 65 times; allowed are 64."),
+        ({"like": "1", "image": "text"}, "image.0 is 'text'; "),
+        ({"like": "1", "image_weight": "1"}, "1 image_weight came with 0 image; send at most one for each."),
+        ({"like": "1", "where": "labl = 'Bag'"}, "The filter is wrong at character 1, 'labl': there is no such field"),
+        ({"like": "1", "where": "x" * 10_001}, "where is "),
+        ({"like": "1:0", "unlike": "2:0"}, "What to be like and what to be unlike cancel each other out"),
+        ({"k": "3"}, "Send one picture to search with as image, or name an item of the catalogue with like."),
+    ],
+)
+def test_what_cannot_be_searched(client: TestClient, form: dict[str, Any], says: str) -> None:
+    status, code, detail = problem(client.post("/api/search", data=form))
+    assert (status, code) == (422, "input")
+    assert detail.startswith(says)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_what_cannot_be_compared(client: TestClient, photo: Path, count: int) -> None:
+    files = [("image", ("a.jpg", photo.read_bytes()))] * min(count, 2)
+    answered = client.post("/api/compare", files=files or None, data={"id": [1]} if count > 2 else {})
+    status, code, detail = problem(answered)
+    assert (status, code) == (422, "input")
+    assert (
+        count == 0 or detail == f"{count} were sent to be compared; send two in all, pictures as image or items as id."
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "form", "code"),
+    [
+        ("GET", "/api/items/51", None, "item"),
+        ("GET", "/api/items/51/image", None, "item"),
+        ("GET", "/api/items/51/thumbnail", None, "item"),
+        ("POST", "/api/search", {"like": "51"}, "item"),
+        ("POST", "/api/compare", {"id": ["1", "51"]}, "item"),
+        ("DELETE", "/api/items?id=51", None, "item"),
+        ("GET", "/api/items/0", None, "input"),
+        ("GET", "/api/items/one", None, "input"),
+        ("GET", "/api/items/9223372036854775808", None, "input"),
+        ("DELETE", "/api/items", None, "input"),
+        ("GET", "/api/items/..%2f..%2fetc%2fpasswd/image", None, "not-found"),
+        ("GET", "/../../etc/passwd", None, "not-found"),
+        ("GET", "/static/", None, "not-found"),
+        ("GET", "/docs", None, "not-found"),
+        ("GET", "/api/search", None, "method"),
+        ("PUT", "/api/items", None, "method"),
+    ],
+)
+def test_what_is_not_there(client: TestClient, method: str, address: str, form: Any, code: str) -> None:
+    status, said, detail = problem(
+        client.request(method, address, data=form, headers={"Authorization": f"Bearer {TOKEN}"})
+    )
+    assert (said, status) == (code, {"item": 404, "not-found": 404, "method": 405, "input": 422}[code])
+    assert code != "item" or detail == "The catalogue 'shop' has no item 51." or method == "DELETE"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"--x\r\n"),
+        ("multipart/form-data; boundary=x", b"--y\r\nContent-Disposition: form-data\r\n\r\n1\r\n--y--"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=\x00\r\n\r\n"),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n' + b"1" * 2**21),
+        ("multipart/form-data; boundary=" + "x" * 5000, b"--x"),
+        ("application/json", b"{"),
+        ("text/plain", b"image"),
+        ("application/x-www-form-urlencoded", b"%%%=&&&"),
+    ],
+)
+def test_a_broken_form(client: TestClient, kind: str, body: bytes) -> None:
+    status, code, _ = problem(client.post("/api/search", content=body, headers={"Content-Type": kind}))
+    assert (status, code) in ((400, "malformed"), (422, "input"))
+    assert client.get("/healthz").status_code == 200
+
+
+# --- how large, how long, how many
+
+
+def scope(length: int | None) -> dict[str, Any]:
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=x")]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    target = {
+        "method": "POST",
+        "path": "/api/classify",
+        "raw_path": b"/api/classify",
+        "query_string": b"",
+        "scheme": "http",
+    }
+    return {"type": "http", "http_version": "1.1", "headers": headers, **target, "root_path": "", "app": None}
+
+
+def sent(app: Any, given: dict[str, Any], messages: Iterator[Message]) -> list[Message]:
+    """What the application answers to a request that comes in these pieces."""
+    answered: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    asyncio.run(app(given, receive, send))
+    return answered
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_60_mb_are_refused_without_being_held(served: Path, announced: bool) -> None:
+    piece, count = bytes(2**16), 60 * 2**4
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+
+    def pieces() -> Iterator[Message]:
+        yield {"type": "http.request", "body": head, "more_body": True}
+        for _ in range(count - 1):
+            yield {"type": "http.request", "body": piece, "more_body": True}
+        yield {"type": "http.request", "body": piece, "more_body": False}
+
+    app = create_app(Settings("shop"))
+    tracemalloc.start()
+    try:
+        start, body = sent(app, scope(60 * 2**20 if announced else None), pieces())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        app.state.desks.close()
+    assert start["status"] == 413
+    said = json.loads(body["body"])
+    assert said["code"] == "too-large"
+    assert said["detail"] == "The request has more than 33,554,432 bytes, which are allowed; make the picture smaller."
+    assert peak < 8 * 2**20
+
+
+def test_who_sends_too_slowly(connect: Connect, served: Path) -> None:
+    def pieces() -> Iterator[Message]:
+        yield {"type": "http.request", "body": b"--x", "more_body": True}
+        while True:
+            time.sleep(0.03)
+            yield {"type": "http.request", "body": b"-", "more_body": True}
+
+    app = create_app(Settings("shop", limits=Limits(body_seconds=0.1)))
+    start, body = sent(app, scope(None), pieces())
+    app.state.desks.close()
+    assert (start["status"], json.loads(body["body"])["code"]) == (408, "slow")
+
+
+def test_more_than_there_is_room_for(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is answered, one more waits, the third is sent away at once, and the next is taken again."""
+    begun, end = threading.Event(), threading.Event()
+
+    def slow(desk: desks.Desk, id: int) -> answers.Answer:
+        begun.set()
+        assert end.wait(20)
+        return {}
+
+    client = connect(limits=Limits(at_once=2))
+    monkeypatch.setattr(answers, "item", slow)
+    asking = [threading.Thread(target=client.get, args=("/api/items/1",)) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    assert begun.wait(20)
+    refused = [client.get("/api/items/1")]
+    while refused[-1].status_code != 503:
+        refused.append(client.get("/api/items/1"))
+    status, code, detail = problem(refused[-1])
+    assert (status, code, refused[-1].headers["retry-after"]) == (503, "busy", "1")
+    assert detail == "The server has 2 requests at hand, as many as it takes; ask again in a second."
+    assert client.get("/healthz").status_code == 200
+    end.set()
+    for thread in asking:
+        thread.join()
+    assert client.get("/api/items/1").status_code == 200
+
+
+def test_an_answer_that_takes_too_long(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = threading.Event()
+    monkeypatch.setattr(answers, "item", lambda desk, id: end.wait(20))
+    answered = connect(limits=Limits(work_seconds=0.1)).get("/api/items/1")
+    end.set()
+    assert problem(answered)[:2] == (503, "timeout")
+    assert answered.headers["retry-after"] == "5"
+
+
+# --- who may ask
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "evil.example:8000",
+        "",
+        "a b",
+        "[::1",
+        "evil@",
+    ],
+)
+def test_another_host(client: TestClient, host: str) -> None:
+    for address in ("/", "/api/catalogue", "/nothing"):
+        assert problem(client.get(address, headers={"Host": host}))[:2] == (421, "host")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1:8000",
+        "localhost:1",
+        "[::1]:8000",
+        "192.168.1.7",
+        "LOCALHOST",
+        "shop.example",
+        "shop.example:443",
+    ],
+)
+def test_our_own_hosts(connect: Connect, host: str) -> None:
+    assert connect(hosts=["Shop.example"]).get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1234"},
+        {"Origin": "http://127.0.0.1.evil.example"},
+        {"Origin": "file://"},
+        {"Origin": "chrome-extension://127.0.0.1"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_page_from_elsewhere(client: TestClient, headers: dict[str, str]) -> None:
+    told = {**headers, "Authorization": f"Bearer {TOKEN}"}
+    assert problem(client.post("/api/search", data={"like": "1"}, headers=told))[:2] == (403, "origin")
+    assert problem(client.delete("/api/items?id=1", headers=told))[:2] == (403, "origin")
+    with LocalCatalogue.open("shop") as opened:
+        assert len(opened) == 50
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "http://127.0.0.1:80"},
+        {"Origin": "https://shop.example", "Host": "shop.example"},
+        {"Origin": "http://[::1]:8000", "Host": "[::1]:8000"},
+    ],
+)
+def test_the_page_itself(connect: Connect, headers: dict[str, str]) -> None:
+    client = connect(hosts=["shop.example"])
+    assert client.post("/api/search", data={"like": "1"}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "given", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ÿ"]
+)
+def test_a_wrong_token(client: TestClient, photo: Path, given: str | None) -> None:
+    headers = {} if given is None else {b"Authorization": given.encode()}
+    files = {"image": ("a.jpg", photo.read_bytes())}
+    for answered in (
+        client.post("/api/items", files=files, headers=headers),
+        client.delete("/api/items?id=1", headers=headers),
+    ):
+        assert problem(answered)[:2] == (401, "token")
+        assert answered.headers["www-authenticate"] == "Bearer"
+    with LocalCatalogue.open("shop") as opened:
+        assert len(opened) == 50
+
+
+def test_without_a_token_nothing_can_be_changed(connect: Connect) -> None:
+    client = connect(token=None)
+    for headers in ({}, {"Authorization": "Bearer None"}, {"Authorization": "Bearer "}):
+        status, code, detail = problem(client.delete("/api/items?id=1", headers=headers))
+        assert (status, code) == (403, "no-token")
+        assert "start it with --token" in detail
+
+
+def test_no_other_origin_may_read(client: TestClient) -> None:
+    for method, address in (("GET", "/"), ("GET", "/api/items/1/image"), ("OPTIONS", "/api/search")):
+        headers = client.request(method, address, headers={"Access-Control-Request-Method": "POST"}).headers
+        assert not any(name.startswith("access-control") for name in headers)
+        assert {name: headers.get(name) for name in HEADERS} == HEADERS
+    assert "unsafe" not in HEADERS["Content-Security-Policy"]
+
+
+# --- what breaks meanwhile
+
+
+def test_a_damaged_catalogue(client: TestClient) -> None:
+    assert client.get("/readyz").status_code == 200
+    path = local.folder("shop") / "catalogue.sqlite"
+    with LocalCatalogue.open("shop") as opened:
+        content = opened.item(3).source.encode()
+    damaged = path.read_bytes().replace(content, b"?" * len(content))
+    path.write_bytes(damaged)
+    status, code, detail = problem(client.get("/api/items/3"))
+    assert (status, code) == (503, "catalogue")
+    assert "The catalogue 'shop' is damaged on the disk" in detail
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_catalogue_that_is_gone(client: TestClient) -> None:
+    local.delete("shop")
+    for address in ("/readyz", "/api/catalogue", "/api/items/1"):
+        status, code, detail = problem(client.get(address))
+        assert (status, code) == (503, "catalogue")
+        assert detail.startswith("There is no catalogue 'shop'")
+
+
+def test_a_mistake_of_ours_shows_no_traceback(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(answers, "item", mistaken)
+    answered = client.get("/api/items/1")
+    assert problem(answered)[:2] == (500, "internal")
+    assert "secret" not in answered.text
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert 'status="500"} 1.0' in client.get("/metrics").text
