@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from pictures import random_items
-from vitrine.catalogue import Item, local
+from vitrine.catalogue import Item, kept_index
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.indexing import folder as folders
@@ -43,7 +43,7 @@ def write(home: str, seed: int, size: int, told: Connection) -> None:
     which it writes again and again and, as much is removed, builds anew.
     """
     os.environ["VITRINE_HOME"] = home
-    local._BEHIND = 0
+    kept_index._BEHIND = 0
     with LocalCatalogue.open("shop") as catalogue:
         for added, gone, _ in states(seed, size):
             if gone:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pictures import Cli, one_sentence, random_items
-from vitrine.catalogue import backup, damage, local
+from vitrine.catalogue import backup, damage, folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import StorageError
@@ -40,7 +40,7 @@ def test_there_and_back(shop: LocalCatalogue, encoder: Encoder) -> None:
     assert all(0 <= done <= total for done, total in told)
     assert [path.name for path in Path().iterdir()] == [FILE.name]
     before = contents("shop")
-    local.delete("shop")
+    folders.delete("shop")
     assert backup.restore(FILE, "again") == ()
     assert contents("again") == before
     with LocalCatalogue.open("again") as again:
@@ -110,7 +110,7 @@ def harm(path: Path, statement: str) -> None:
 
 
 def test_a_damaged_catalogue_is_not_backed_up(shop: LocalCatalogue, cli: Cli) -> None:
-    harm(local.folder("shop") / "catalogue.sqlite", "UPDATE items SET label = 'x' WHERE id = 5")
+    harm(folders.folder("shop") / "catalogue.sqlite", "UPDATE items SET label = 'x' WHERE id = 5")
     code, _, err = cli("index", "backup", "shop", FILE)
     assert (code, one_sentence(err), FILE.exists()) == (2, True, False)
     assert "1 item is lost: 5 (s4)" in err
@@ -135,16 +135,16 @@ def test_a_restore_that_is_stopped_leaves_nothing(
     harm(FILE, "UPDATE items SET label = 'x' WHERE id = 5")
 
     def stop(*_: object) -> None:
-        assert local.names() == ["shop"]
+        assert folders.names() == ["shop"]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(damage, step, stop)
         with pytest.raises(KeyboardInterrupt):
             backup.restore(FILE, "again")
-    assert [path.name for path in local.folder("shop").parent.iterdir()] == ["shop"]
+    assert [path.name for path in folders.folder("shop").parent.iterdir()] == ["shop"]
     assert [one.id for one in backup.restore(FILE, "again")] == [5]
-    assert len([*local.folder("again").glob("index-*.faiss")]) == 1
+    assert len([*folders.folder("again").glob("index-*.faiss")]) == 1
 
 
 @pytest.mark.parametrize("place", [16, 28, 47])  # the size of a page, how many there are, the schema's format
@@ -155,7 +155,7 @@ def test_a_backup_that_is_damaged_beyond_reading(shop: LocalCatalogue, cli: Cli,
     code, out, err = cli("index", "restore", FILE, "--catalogue", "again")
     assert (code, out, one_sentence(err)) == (2, "", True)
     assert "or damaged beyond reading" in err
-    assert local.names() == ["shop"]
+    assert folders.names() == ["shop"]
 
 
 def test_a_damaged_model_comes_from_those_known(shop: LocalCatalogue, encoder: Encoder, cli: Cli) -> None:
@@ -174,7 +174,7 @@ def test_a_damaged_model_comes_from_those_known(shop: LocalCatalogue, encoder: E
     code, _, err = cli("index", "restore", FILE, "--catalogue", "not-again")
     assert (code, one_sentence(err)) == (2, True)
     assert "the same is not among those known here" in err
-    assert not local.exists("not-again")
+    assert not folders.exists("not-again")
 
 
 def test_a_full_disk_of_the_backup_is_told_as_such(shop: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +198,8 @@ def test_bytes_that_were_changed_are_told(shop: LocalCatalogue, cli: Cli) -> Non
             assert contents("again")[:4] == before[:4]
         else:
             assert (code, one_sentence(err)) == (2, True)
-        if local.exists("again"):
-            local.delete("again")
+        if folders.exists("again"):
+            folders.delete("again")
 
 
 def test_the_commands(shop: LocalCatalogue, cli: Cli) -> None:
@@ -237,7 +237,7 @@ def test_what_cannot_be_done(shop: LocalCatalogue, cli: Cli, arguments: list[obj
     Path("folder").mkdir()
     Path("empty").touch()
     Path("notes.txt").write_text("notes" * 500)
-    Path("live").symlink_to(local.folder("shop") / "catalogue.sqlite")
+    Path("live").symlink_to(folders.folder("shop") / "catalogue.sqlite")
     Path("newer").write_bytes(FILE.read_bytes())
     harm(Path("newer"), "PRAGMA user_version = 99")
     there = {path.name for path in Path().iterdir()}
@@ -247,5 +247,5 @@ def test_what_cannot_be_done(shop: LocalCatalogue, cli: Cli, arguments: list[obj
     assert says in err
     assert {path.name for path in Path().iterdir()} == there
     assert contents("shop") == before
-    assert local.names() == ["shop"]
-    assert [path.name for path in local.folder("shop").parent.iterdir()] == ["shop"]
+    assert folders.names() == ["shop"]
+    assert [path.name for path in folders.folder("shop").parent.iterdir()] == ["shop"]

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from pictures import random_items
-from vitrine.catalogue import Item, Lost, local
+from vitrine.catalogue import Item, Lost, folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, ModelFileError
@@ -29,7 +29,7 @@ def there(encoder: Encoder) -> list[Item]:
 
 
 def path() -> Path:
-    return local.folder("shop") / "catalogue.sqlite"
+    return folders.folder("shop") / "catalogue.sqlite"
 
 
 def harm(statement: str, values: Sequence[object] = ()) -> None:
@@ -149,7 +149,7 @@ def test_facts_that_cannot_be_read_come_from_the_model(there: list[Item]) -> Non
         check(there, opened)
         assert opened.add([Item("new", None, "c", there[0].vector, b"png")]) == [201]
     harm("DELETE FROM meta")
-    (local.folder("shop") / "model.onnx").write_bytes(b"no model")
+    (folders.folder("shop") / "model.onnx").write_bytes(b"no model")
     with LocalCatalogue.open("shop") as opened, pytest.raises(ModelFileError):
         opened.repair()
 
@@ -209,8 +209,8 @@ def test_the_first_page_cannot_be_mended(there: list[Item]) -> None:
     path().write_bytes(written[:100] + bytes(PAGE - 100) + written[PAGE:])  # ours by its header, and no tables
     with pytest.raises(CatalogueError, match="is damaged beyond reading"):
         LocalCatalogue.open("shop")
-    local.delete("shop")
-    assert local.names() == []
+    folders.delete("shop")
+    assert folders.names() == []
 
 
 def random_harm(written: bytes, random: Random) -> bytes:

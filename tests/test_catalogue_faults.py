@@ -19,7 +19,7 @@ from PIL import Image
 
 import killed
 from pictures import best, random_items
-from vitrine.catalogue import Item, local
+from vitrine.catalogue import Item, folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import StorageError
@@ -89,7 +89,7 @@ def kill_writers(server: Any, home: Path, seeds: range) -> None:
             assert held in (sorted(states[-1]), sorted(states[-2])), f"seed {seed}: {done} writes were acknowledged"
             check(states[-1] if held == sorted(states[-1]) else states[-2], opened)
         check_nothing_else_is_left()
-        local.delete("shop")
+        folders.delete("shop")
         LocalCatalogue.create("shop", Encoder.load("default")).close()
 
 
@@ -195,7 +195,7 @@ def kill_rebuilds(server: Any, home: Path, photos: Path, times: int) -> None:
 
 def check_nothing_else_is_left() -> None:
     """What was being written when a program was killed goes with the next write, once it is old."""
-    place = local.folder("shop")
+    place = folders.folder("shop")
     for part in place.glob(".*.part"):
         os.utime(part, (0, 0))
     with LocalCatalogue.open("shop") as opened, opened.sole_writer():
@@ -235,7 +235,7 @@ def test_a_second_writer_is_told_at_once_and_a_reader_reads(
     """While one program holds the catalogue, another cannot write a single item, and can search."""
     catalogue.add(random_items(5, SIZE))
     script = (
-        "import sys, vitrine.catalogue.store\nvitrine.catalogue.store.SECONDS_TO_WAIT = 0.1\nimport vitrine.cli\n"
+        "import sys, vitrine.catalogue.access\nvitrine.catalogue.access.SECONDS_TO_WAIT = 0.1\nimport vitrine.cli\n"
         "sys.argv = ['vitrine', *sys.argv[1:]]\nvitrine.cli.main()"
     )
     command = [sys.executable, "-c", script, "index", "remove", "shop"]

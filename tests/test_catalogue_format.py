@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pictures import random_items
-from vitrine.catalogue import filters, local, store
+from vitrine.catalogue import filters, folders, tables, writing
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError
@@ -24,7 +24,7 @@ HELD = {  # ids, and how many numbers a vector has
 def old(request: pytest.FixtureRequest) -> str:
     """A catalogue of format 1, by the name of its folder."""
     name = str(request.param)
-    shutil.copytree(FILES / name, local.folder(name))
+    shutil.copytree(FILES / name, folders.folder(name))
     return name
 
 
@@ -59,7 +59,7 @@ def test_the_first_write_makes_it_format_2(old: str) -> None:
         held = reader.search(before[1][:1], 3)
         (new,) = opened.add(random_items(1, HELD[old][1], start=1))
         assert new == HELD[old][0][-1] + 1
-        assert opened.info().format_version == store.FORMAT_VERSION == 2
+        assert opened.info().format_version == tables.FORMAT_VERSION == 2
         assert not opened.check().found
         for id, item in zip(HELD[old][0], items, strict=True):
             again = opened.item(id)
@@ -83,7 +83,7 @@ def test_an_upgrade_is_whole_or_not_at_all(old: str, monkeypatch: pytest.MonkeyP
 
     with LocalCatalogue.open(old) as opened:
         with monkeypatch.context() as stopped:
-            stopped.setattr(store, "write_meta", stop)
+            stopped.setattr(writing, "write_meta", stop)
             with pytest.raises(KeyboardInterrupt):
                 opened.remove([3])
         assert opened.info().format_version == 1
@@ -98,7 +98,7 @@ def test_damage_that_shows_in_format_1_is_mended_into_format_2(old: str) -> None
         opened._store.connection.execute("DELETE FROM vectors WHERE id = 4")
         assert [one.id for one in opened.check().lost] == [4]
     model = "compact" if HELD[old][1] == 128 else "default"
-    shutil.copy(Path(store.__file__).parents[1] / "models" / f"{model}.onnx", local.folder(old) / "model.onnx")
+    shutil.copy(Path(tables.__file__).parents[1] / "models" / f"{model}.onnx", folders.folder(old) / "model.onnx")
     with LocalCatalogue.open(old) as opened:
         assert [one.id for one in opened.repair()] == [4]
         assert opened.info().format_version == 2
@@ -115,7 +115,7 @@ def test_a_damaged_row_of_format_1_stays_damaged(old: str) -> None:
 
 def test_an_old_catalogue_takes_only_its_own_model(old: str, encoder: Encoder) -> None:
     with LocalCatalogue.open(old) as opened:
-        shutil.copy(Path(store.__file__).parents[1] / "models" / "default.onnx", local.folder(old) / "model.onnx")
+        shutil.copy(Path(tables.__file__).parents[1] / "models" / "default.onnx", folders.folder(old) / "model.onnx")
         if old == "catalogue-1-killed":
             assert opened.encoder().card.identity == opened.info().identity == encoder.card.identity
         else:  # of a model that is no longer shipped
@@ -134,7 +134,7 @@ def test_what_came_and_went_since_a_generation_can_be_told(encoder: Encoder) -> 
         assert [block.ids.tolist() for block in kept.blocks(after=last)] == [[6, 7, 8]]
         assert _listed(kept.removed_since(generation)) == [2, 4, 5]
         assert _listed(kept.removed_since(generation + 1)) == [5]
-        kept.forget_removed(generation + 1)
+        writing.forget_removed(kept, generation + 1)
         assert kept.removed_since(generation) is None
         assert _listed(kept.removed_since(generation + 1)) == [5]
         refreshed = kept.meta().generation
@@ -149,7 +149,7 @@ def _listed(ids: "np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None") -> li
 
 def test_a_file_of_format_2_says_so(encoder: Encoder) -> None:
     LocalCatalogue.create("shop", encoder).close()
-    connection = sqlite3.connect(local.folder("shop") / "catalogue.sqlite")
+    connection = sqlite3.connect(folders.folder("shop") / "catalogue.sqlite")
     assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     assert connection.execute("PRAGMA application_id").fetchone() == (0x76697472,)
     connection.close()

@@ -10,7 +10,7 @@ import pytest
 
 from pictures import Cli, best, random_items, save_folder
 from vitrine import storage
-from vitrine.catalogue import Item, index_kinds, local
+from vitrine.catalogue import Item, folders, index_kinds, kept_index
 from vitrine.catalogue.index_kinds import KINDS, Kind
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.vector_index import VectorIndex
@@ -45,7 +45,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Kind]:
 
 def file() -> Path:
     """The one index file."""
-    (found,) = local.folder("shop").glob("index-*")
+    (found,) = folders.folder("shop").glob("index-*")
     return found
 
 
@@ -94,7 +94,7 @@ def test_it_follows_what_is_written_without_being_built_anew(
 def test_its_file_is_written_again_when_much_has_changed(
     catalogue: LocalCatalogue, built: list[Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_BEHIND", 20)
+    monkeypatch.setattr(kept_index, "_BEHIND", 20)
     there = fill(catalogue, 200)
     catalogue.save_index()
     first = file()
@@ -214,7 +214,7 @@ def test_an_index_of_other_items_is_made_anew(catalogue: LocalCatalogue, generat
     there = fill(catalogue, 20)
     others = np.stack([item.vector for item in random_items(20, SIZE, seed=5)])
     other = VectorIndex.build("exact", SIZE, lambda: [(np.arange(100, 120), others)], 20)
-    other.save(local.folder("shop") / f"index-{generation}.faiss", generation)
+    other.save(folders.folder("shop") / f"index-{generation}.faiss", generation)
     built.clear()
     check(there, catalogue)
     assert built == ["exact"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vitrine import modelfile
-from vitrine.catalogue import Item, local, store, vector_index
+from vitrine.catalogue import Item, access, folders, vector_index
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, StorageError
@@ -116,7 +116,7 @@ def test_a_damaged_index_is_rebuilt_from_the_truth(catalogue: LocalCatalogue, ha
     catalogue.add(there)
     before = catalogue.search(there[0].vector[None], 5)
     catalogue.close()
-    (file,) = local.folder("shop").glob("index-*.faiss")
+    (file,) = folders.folder("shop").glob("index-*.faiss")
     if harm == "missing":
         file.unlink()
     elif harm == "truncated":
@@ -140,9 +140,9 @@ def test_another_reader_sees_what_was_added(catalogue: LocalCatalogue) -> None:
 
 
 def test_a_second_writer_is_told(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = sqlite3.connect(local.folder("shop") / "catalogue.sqlite", isolation_level=None)
+    other = sqlite3.connect(folders.folder("shop") / "catalogue.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
     catalogue._store.connection.execute("PRAGMA busy_timeout = 10")
     with pytest.raises(CatalogueError, match="Another program is writing"):
         catalogue.add(items(1))
@@ -204,16 +204,16 @@ def test_create_open_delete_and_their_refusals(catalogue: LocalCatalogue, encode
         with pytest.raises(InputError, match="cannot name a catalogue"):
             LocalCatalogue.open(name)
     catalogue.close()
-    local.delete("shop")
-    assert local.names() == []
+    folders.delete("shop")
+    assert folders.names() == []
 
 
 def test_nothing_of_a_deleted_catalogue_comes_back(catalogue: LocalCatalogue, encoder: Encoder) -> None:
     catalogue.add(items(5))
     catalogue.save_index()
     catalogue.close()
-    local.delete("shop")
-    assert list(local.folder("shop").parent.iterdir()) == []
+    folders.delete("shop")
+    assert list(folders.folder("shop").parent.iterdir()) == []
     with LocalCatalogue.create("shop", encoder) as anew:
         there = items(5, seed=9)
         anew.add(there)
@@ -222,7 +222,7 @@ def test_nothing_of_a_deleted_catalogue_comes_back(catalogue: LocalCatalogue, en
 
 def test_what_another_writes_while_one_deletes(catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is acknowledged that goes with it: neither just before it is gone nor afterwards."""
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
     rename = Path.rename
 
     def write(path: Path, target: Path) -> Path:
@@ -232,13 +232,13 @@ def test_what_another_writes_while_one_deletes(catalogue: LocalCatalogue, monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", write)
-        local.delete("shop")
+        folders.delete("shop")
     with pytest.raises(CatalogueError, match="was deleted"):
         catalogue.add(items(1))
 
 
 def test_an_open_catalogue_does_not_write_into_its_successor(catalogue: LocalCatalogue, encoder: Encoder) -> None:
-    local.delete("shop")
+    folders.delete("shop")
     with LocalCatalogue.create("shop", encoder) as anew:
         for write in (
             lambda: catalogue.add(items(1)),
@@ -253,7 +253,7 @@ def test_an_open_catalogue_does_not_write_into_its_successor(catalogue: LocalCat
 def test_who_waits_for_the_lock_of_a_deleted_catalogue_is_told(
     catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = store.writer_lock
+    lock = access.writer_lock
 
     @contextmanager
     def late(place: Path) -> Iterator[None]:
@@ -261,33 +261,33 @@ def test_who_waits_for_the_lock_of_a_deleted_catalogue_is_told(
             place.rename(place.with_name(".gone"))  # between the first look and the lock
             yield
 
-    monkeypatch.setattr(store, "writer_lock", late)
+    monkeypatch.setattr(access, "writer_lock", late)
     with pytest.raises(CatalogueError, match="was deleted"):
         catalogue.add(items(1))
 
 
 def test_only_an_empty_one_is_deleted(catalogue: LocalCatalogue) -> None:
     catalogue.add(items(1))
-    local.delete("shop", only_empty=True)
+    folders.delete("shop", only_empty=True)
     assert len(catalogue) == 1
     catalogue.remove([1])
-    local.delete("shop", only_empty=True)
-    assert local.names() == []
+    folders.delete("shop", only_empty=True)
+    assert folders.names() == []
 
 
 def test_two_who_make_the_same_catalogue(encoder: Encoder) -> None:
     def make() -> None:
-        with local.making("both"):
+        with folders.making("both"):
             LocalCatalogue.create("both", encoder).close()
 
     with pytest.raises(CatalogueError, match="Another program has just made a catalogue 'both'; run it again"):
         make()
-    assert local.names() == ["both"]
-    assert [path.name for path in local.folder("both").parent.iterdir()] == ["both"]
+    assert folders.names() == ["both"]
+    assert [path.name for path in folders.folder("both").parent.iterdir()] == ["both"]
 
 
 def test_what_a_killed_program_left_goes_once_it_is_old(catalogue: LocalCatalogue, encoder: Encoder) -> None:
-    catalogues = local.folder("shop").parent
+    catalogues = folders.folder("shop").parent
     for name in (".new-1", ".new-2"):
         (catalogues / name).mkdir()
         (catalogues / name / "catalogue.sqlite").touch()
@@ -301,32 +301,32 @@ def test_what_a_killed_program_left_goes_once_it_is_old(catalogue: LocalCatalogu
     assert sorted(path.name for path in catalogues.iterdir()) == [".new-2", "other", "shop"]
     assert sorted(path.name for path in (catalogues / "shop").glob(".*")) == [".2.part"]
     os.utime(catalogues / ".new-2" / "catalogue.sqlite", (0, 0))
-    local.delete("other")
+    folders.delete("other")
     assert [path.name for path in catalogues.iterdir()] == ["shop"]
 
 
 def test_a_folder_that_vanishes_is_one_sentence(catalogue: LocalCatalogue) -> None:
-    local.folder("shop").rename(local.folder("away"))
+    folders.folder("shop").rename(folders.folder("away"))
     with pytest.raises(CatalogueError, match="was deleted meanwhile"):
         catalogue.info()
 
 
 def test_a_name_in_decomposed_letters_is_the_same_name(encoder: Encoder) -> None:
     LocalCatalogue.create("мій", encoder).close()
-    assert local.exists(unicodedata.normalize("NFD", "мій"))
-    assert local.names() == ["мій"]
+    assert folders.exists(unicodedata.normalize("NFD", "мій"))
+    assert folders.names() == ["мій"]
 
 
 def test_a_folder_or_a_link_in_the_way(encoder: Encoder, catalogue: LocalCatalogue) -> None:
-    (local.folder("ghost") / "something").mkdir(parents=True)
+    (folders.folder("ghost") / "something").mkdir(parents=True)
     with pytest.raises(CatalogueError, match="is in the way"):
         LocalCatalogue.create("ghost", encoder)
-    local.delete("ghost")
+    folders.delete("ghost")
     LocalCatalogue.create("ghost", encoder).close()
-    local.folder("link").symlink_to(local.folder("shop"))
+    folders.folder("link").symlink_to(folders.folder("shop"))
     with pytest.raises(CatalogueError, match="is a link"):
-        local.delete("link")
-    assert local.names() == ["ghost", "link", "shop"]
+        folders.delete("link")
+    assert folders.names() == ["ghost", "link", "shop"]
 
 
 def test_a_failed_creation_leaves_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,12 +336,12 @@ def test_a_failed_creation_leaves_nothing(encoder: Encoder, monkeypatch: pytest.
     monkeypatch.setattr(sqlite3, "connect", refuse)
     with pytest.raises(StorageError, match="the disk is full"):
         LocalCatalogue.create("shop", encoder)
-    assert list(local.folder("shop").parent.iterdir()) == []
+    assert list(folders.folder("shop").parent.iterdir()) == []
 
 
 def test_a_copy_of_another_model_is_refused(catalogue: LocalCatalogue, encoder: Encoder) -> None:
     card = replace(encoder.card, identity="0" * 32)
-    modelfile.write(local.folder("shop") / "model.onnx", encoder.content, card)
+    modelfile.write(folders.folder("shop") / "model.onnx", encoder.content, card)
     with pytest.raises(CatalogueError, match="was made by the model"):
         catalogue.encoder()
 
@@ -349,7 +349,7 @@ def test_a_copy_of_another_model_is_refused(catalogue: LocalCatalogue, encoder: 
 def test_other_newer_and_damaged_files_are_one_sentence(catalogue: LocalCatalogue) -> None:
     catalogue.add(items(100))
     catalogue.close()
-    path = local.folder("shop") / "catalogue.sqlite"
+    path = folders.folder("shop") / "catalogue.sqlite"
     whole = path.read_bytes()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
@@ -443,7 +443,7 @@ def test_an_index_that_is_damaged_unseen_is_made_anew(
     catalogue.add(there)
     catalogue.use_index("ivf-sq8")
     catalogue.save_index()
-    (path,) = local.folder("shop").glob("index-*.faiss")
+    (path,) = folders.folder("shop").glob("index-*.faiss")
     content = bytearray(path.read_bytes())
     place = content.rfind(struct.pack("<qq", 20, 21))
     content[place : place + 8] = struct.pack("<q", 2**40)

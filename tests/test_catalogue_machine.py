@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from PIL import Image
 
 from pictures import random_items
-from vitrine.catalogue import Columns, Item, filters, local, vector_index
+from vitrine.catalogue import Columns, Item, filters, folders, kept_index, vector_index
 from vitrine.catalogue.index_kinds import KINDS
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
@@ -145,7 +145,7 @@ class Machine(RuleBasedStateMachine):
         self.catalogue.save_index()
         self.catalogue.close()
         if lose_index:
-            for path in local.folder("shop").glob("index-*"):
+            for path in folders.folder("shop").glob("index-*"):
                 path.unlink()
         self.catalogue = LocalCatalogue.open("shop")
 
@@ -198,7 +198,7 @@ class Machine(RuleBasedStateMachine):
 def run(examples: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITRINE_HOME", "")  # put back at the end, whatever the machine sets
     monkeypatch.setattr(vector_index, "_TAIL", 5)  # so that a few items come into the base
-    monkeypatch.setattr(local, "_BEHIND", 3)  # and few changes into the file
+    monkeypatch.setattr(kept_index, "_BEHIND", 3)  # and few changes into the file
     run_state_machine_as_test(
         Machine,
         settings=settings(

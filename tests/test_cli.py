@@ -16,7 +16,8 @@ from PIL import Image
 
 from pictures import Cli, one_sentence, save_folder
 from vitrine import images, storage
-from vitrine.catalogue import local
+from vitrine.catalogue import folders
+from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Splits, drawn_garments
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError
@@ -289,7 +290,7 @@ def test_wrong_input_is_one_sentence(cli: Cli, arguments: list[str], says: str) 
     assert one_sentence(err)
     assert says in err
     assert not Path("runs").exists() or not list(Path("runs").iterdir())
-    assert local.names() == []
+    assert folders.names() == []
 
 
 @pytest.mark.parametrize(
@@ -341,7 +342,7 @@ def test_ctrl_c_in_index_add(cli: Cli, shop: Path, tmp_path: Path, monkeypatch: 
     code, _, err = cli("index", "add", shop, "--catalogue", "new")
     assert code == 130
     assert "new holds 0 items" in err
-    assert local.names() == ["shop"]
+    assert folders.names() == ["shop"]
 
 
 def test_a_new_catalogue_that_cannot_be_counted_is_never_deleted(
@@ -349,11 +350,11 @@ def test_a_new_catalogue_that_cannot_be_counted_is_never_deleted(
 ) -> None:
     """What was added was acknowledged: an error after it must not take it away."""
 
-    def refuse(catalogue: local.LocalCatalogue) -> None:
+    def refuse(catalogue: LocalCatalogue) -> None:
         raise CatalogueError("The disk went away.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(local.LocalCatalogue, "__len__", refuse)
+        broken.setattr(LocalCatalogue, "__len__", refuse)
         code, _, err = cli("index", "add", shop, "--catalogue", "new")
     assert (code, one_sentence(err)) == (2, True)
     assert json.loads(cli("index", "info", "new", "--json")[1])["items"] == 50
@@ -365,7 +366,7 @@ def test_only_unreadable_pictures_make_no_catalogue(cli: Cli, tmp_path: Path) ->
     code, _, err = cli("index", "add", tmp_path / "bad")
     assert code == 2
     assert "nothing was added" in err
-    assert local.names() == []
+    assert folders.names() == []
 
 
 def test_one_bad_path_among_good_ones(cli: Cli, photo: Path) -> None:
@@ -376,12 +377,12 @@ def test_one_bad_path_among_good_ones(cli: Cli, photo: Path) -> None:
 
 
 def test_a_damaged_catalogue_is_named_and_can_be_removed(cli: Cli, shop: Path) -> None:
-    storage.write_text(local.folder("bad") / "catalogue.sqlite", "no database" * 100)
+    storage.write_text(folders.folder("bad") / "catalogue.sqlite", "no database" * 100)
     code, out, err = cli("index", "list")
     assert (code, one_sentence(err)) == (2, True)
     assert "shop" in out
     assert cli("index", "remove", "bad", "--all")[0] == 0
-    assert local.names() == ["shop"]
+    assert folders.names() == ["shop"]
     assert cli("index", "remove", "bad", "--all")[0] == 2
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pictures import Cli, one_sentence, random_items, save_folder
 from vitrine import images
-from vitrine.catalogue import local, store
+from vitrine.catalogue import access, folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.cli import sync
 from vitrine.datasets import Splits
@@ -108,7 +108,7 @@ def test_what_cannot_be_synced_makes_no_catalogue(cli: Cli, photos: Path, argume
     assert code == 2
     assert one_sentence(err)
     assert says in err
-    assert local.names() == []
+    assert folders.names() == []
 
 
 @pytest.mark.parametrize("command", [["index", "add"], ["index", "sync"], ["data", "show"]])
@@ -119,7 +119,7 @@ def test_no_name_is_not_the_current_folder(
     code, out, err = cli(*command, "")
     assert (code, out, one_sentence(err)) == (2, "", True)
     assert "name a folder of pictures" in err
-    assert local.names() == []
+    assert folders.names() == []
 
 
 def test_a_folder_that_lost_its_pictures(cli: Cli, shop: Path) -> None:
@@ -158,16 +158,16 @@ def test_a_damaged_catalogue_is_named_mended_and_filled_again(cli: Cli, shop: Pa
         "lost": [],
     }
     assert "22 items, all sound" in cli("index", "verify", "shop")[1]
-    (index,) = local.folder("shop").glob("index-*.faiss")
+    (index,) = folders.folder("shop").glob("index-*.faiss")
     for as_json in (False, True):
-        (index,) = local.folder("shop").glob("index-*.faiss")
+        (index,) = folders.folder("shop").glob("index-*.faiss")
         index.write_bytes(index.read_bytes()[:-9])
         if as_json:
             assert answer(cli, "index", "verify", "shop")["index"] == "made anew"
         else:
             assert "was made anew" in cli("index", "verify", "shop")[1]
     assert answer(cli, "index", "verify", "shop")["index"] == "sound"
-    with closing(sqlite3.connect(local.folder("shop") / "catalogue.sqlite")) as connection:
+    with closing(sqlite3.connect(folders.folder("shop") / "catalogue.sqlite")) as connection:
         connection.execute("UPDATE vectors SET vector = zeroblob(748) WHERE id IN (3, 5)")
         connection.execute("UPDATE items SET label = 'x' WHERE source = ?", (elsewhere,))
         connection.commit()
@@ -187,7 +187,7 @@ def test_a_damaged_catalogue_is_named_mended_and_filled_again(cli: Cli, shop: Pa
 
 
 def test_what_is_lost_is_named_even_if_the_rest_fails(cli: Cli, shop: Path) -> None:
-    with closing(sqlite3.connect(local.folder("shop") / "catalogue.sqlite")) as connection:
+    with closing(sqlite3.connect(folders.folder("shop") / "catalogue.sqlite")) as connection:
         source = connection.execute("SELECT source FROM items WHERE id = 3").fetchone()[0]
         connection.execute("UPDATE vectors SET vector = zeroblob(748) WHERE id = 3")
         connection.commit()
@@ -203,14 +203,14 @@ def test_what_another_adds_to_a_new_catalogue_stays(
 ) -> None:
     """One who found nothing to put in deletes the catalogue that he made, if it is still empty."""
     (photos / "items.csv").write_text("nonsense")
-    delete = local.delete
+    delete = folders.delete
 
     def late(*arguments: Any, **options: Any) -> None:
         with LocalCatalogue.open("shop") as other:
             other.add(random_items(2, encoder.card.embedding))
         delete(*arguments, **options)
 
-    monkeypatch.setattr(local, "delete", late)
+    monkeypatch.setattr(folders, "delete", late)
     code, _, err = cli("index", "sync", photos)
     assert (code, one_sentence(err)) == (2, True)
     assert "items.csv, line 1" in err
@@ -219,18 +219,18 @@ def test_what_another_adds_to_a_new_catalogue_stays(
 
 def test_who_waits_for_a_new_catalogue_keeps_it(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "items.csv").write_text("nonsense")
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
-    delete = local.delete
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
+    delete = folders.delete
 
     def late(*arguments: Any, **options: Any) -> None:
         with LocalCatalogue.open("shop") as other, other.sole_writer():
             delete(*arguments, **options)
 
-    monkeypatch.setattr(local, "delete", late)
+    monkeypatch.setattr(folders, "delete", late)
     code, _, err = cli("index", "sync", photos)
     assert (code, one_sentence(err)) == (2, True)
     assert "items.csv, line 1" in err  # why it failed, not that somebody else is at it
-    assert local.names() == ["shop"]
+    assert folders.names() == ["shop"]
 
 
 # --- watching
@@ -298,7 +298,7 @@ def do_in_rests(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[], object])
 
 
 def test_watching_a_catalogue_that_is_away_for_a_moment(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = local.folder("shop")
+    place = folders.folder("shop")
     monkeypatch.setattr(sync, "_CALM", 0.0)
     do_in_rests(
         monkeypatch,
@@ -362,7 +362,7 @@ def test_what_is_no_interval(cli: Cli, photos: Path, interval: str) -> None:
     code, _, err = cli("index", "sync", photos, "--watch", "--interval", interval)
     assert (code, "Traceback" in err) == (2, False)
     assert "--interval" in err
-    assert local.names() == []
+    assert folders.names() == []
 
 
 @pytest.mark.slow

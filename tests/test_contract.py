@@ -10,7 +10,7 @@ import typer.main
 from pictures import Cli, save_folder
 from vitrine import encoder as encoders
 from vitrine import modelfile
-from vitrine.catalogue import local
+from vitrine.catalogue import folders
 from vitrine.cli import app
 from vitrine.datasets import Splits, drawn_garments
 
@@ -99,7 +99,7 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
 def test_paths_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path) -> None:
     save_folder(drawn.test[:10], tmp_path / "shop")
     assert cli("index", "add", tmp_path / "shop")[0] == 0
-    names = {re.sub(r"\d+", "N", path.name) for path in local.folder("shop").iterdir()}
+    names = {re.sub(r"\d+", "N", path.name) for path in folders.folder("shop").iterdir()}
     assert {name for name in names if not name.endswith(("-wal", "-shm"))} == set(
         re.findall(r"(?<=[/`])[\w-]+\.(?:sqlite|onnx|faiss|lock)", _row("data/catalogues/"))
     )

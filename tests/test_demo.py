@@ -8,6 +8,7 @@ import pytest
 
 from pictures import Cli, one_sentence
 from vitrine import images
+from vitrine.catalogue import writing
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import drawn_garments, fashion_mnist
 from vitrine.errors import DownloadError
@@ -42,7 +43,7 @@ def test_without_data_it_goes_on_with_drawn_garments(cli: Cli) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_a_catalogue_of_another_model_is_left_alone(cli: Cli) -> None:
     assert cli("demo")[0] == 0
-    with LocalCatalogue.open("drawn") as catalogue, catalogue._store._writing() as write:
+    with LocalCatalogue.open("drawn") as catalogue, writing.transaction(catalogue._store) as write:
         write.meta = replace(write.meta, identity="other")
     code, _, err = cli("demo")
     assert code == 2

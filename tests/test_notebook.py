@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from vitrine import images
-from vitrine.catalogue import local
+from vitrine.catalogue import folders
 from vitrine.datasets import Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.errors import DownloadError
@@ -105,7 +105,7 @@ def test_it_runs_from_top_to_bottom_on_small_data(
     assert 0.5 < namespace["trust"] <= 1
     assert namespace["added"] == 150
     assert namespace["matches"][0].label == "Ankle boot"
-    assert local.names() == ["notebook"]
+    assert folders.names() == ["notebook"]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pictures import Cli, one_sentence, random_items
-from vitrine.catalogue import Item, local, parquet
+from vitrine.catalogue import Item, folders, parquet
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 
@@ -222,8 +222,8 @@ def test_what_cannot_be_imported(cli: Cli, shop: Path, change: Callable[[Any], A
     code, out, err = cli("index", "import", shop, "--catalogue", "again")
     assert (code, out, one_sentence(err)) == (2, "", True)
     assert says in err
-    assert local.names() == ["shop"]
-    assert [path.name for path in local.folder("shop").parent.iterdir()] == ["shop"]
+    assert folders.names() == ["shop"]
+    assert [path.name for path in folders.folder("shop").parent.iterdir()] == ["shop"]
 
 
 def test_a_damaged_file_is_told(cli: Cli, shop: Path) -> None:
@@ -239,10 +239,10 @@ def test_a_damaged_file_is_told(cli: Cli, shop: Path) -> None:
         if code == 0:  # the byte means nothing
             assert all(same(item, before[id]) for id, item in whole("again").items())
             assert len(whole("again")) == len(before)
-            local.delete("again")
+            folders.delete("again")
         else:
             assert (code, one_sentence(err)) == (2, True)
-            assert local.names() == ["shop"]
+            assert folders.names() == ["shop"]
 
 
 # --- the commands
@@ -260,7 +260,7 @@ def test_the_commands(cli: Cli, shop: Path) -> None:
     assert "thumbnail" not in pq.read_schema("small.parquet").names
     code, out, _ = cli("index", "import", "small.parquet", "--catalogue", "again")
     assert (code, out) == (0, "again: 5 items from small.parquet.\n")
-    assert len([*local.folder("again").glob("index-*.faiss")]) == 1
+    assert len([*folders.folder("again").glob("index-*.faiss")]) == 1
     assert cli("index", "export", "shop", "x.parquet")[1].startswith("shop: 5 items in x.parquet (0.")
     assert cli("index", "export", "shop", ".parquet")[0] == 0  # a hidden file
 
@@ -299,7 +299,7 @@ def test_what_cannot_be_done(cli: Cli, shop: Path, arguments: list[str], says: s
     assert says in err
     assert {path.name for path in Path().iterdir()} == {"shop.parquet", "folder"}
     assert shop.read_bytes() == before
-    assert local.names() == ["shop"]
+    assert folders.names() == ["shop"]
 
 
 def test_a_damaged_catalogue_is_not_exported(cli: Cli, shop: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_damaged_catalogue_is_not_exported(cli: Cli, shop: Path) -> None:
     from contextlib import closing
 
     before = shop.read_bytes()
-    with closing(sqlite3.connect(local.folder("shop") / "catalogue.sqlite")) as connection:
+    with closing(sqlite3.connect(folders.folder("shop") / "catalogue.sqlite")) as connection:
         connection.execute("UPDATE thumbnails SET image = x'00' WHERE id = 6")
         connection.commit()
     code, _, err = cli("index", "export", "shop", shop)

@@ -13,9 +13,8 @@ from PIL import Image
 
 from pictures import Cli, one_sentence, random_items, save_folder
 from vitrine import images, storage
-from vitrine.catalogue import Vectors, local, moving, store
+from vitrine.catalogue import Vectors, access, folders, moving, writing
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import Store
 from vitrine.cli import sync
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
@@ -53,7 +52,7 @@ def by_source(catalogue: LocalCatalogue) -> dict[str, Vectors]:
 
 
 def files(name: str = "shop") -> set[str]:
-    found = {path.name for path in local.folder(name).iterdir()}
+    found = {path.name for path in folders.folder(name).iterdir()}
     return {name for name in found if not name.startswith("index-") and not name.endswith(("-wal", "-shm"))}
 
 
@@ -147,7 +146,7 @@ def at_write(number: int) -> Callable[[Path, bytes], None]:
 STOPS: list[Callable[[pytest.MonkeyPatch], None]] = [
     lambda patch: patch.setattr(moving.Collected, "add", stop),
     lambda patch: patch.setattr(storage, "write_bytes", at_write(1)),
-    lambda patch: patch.setattr(Store, "change_model", stop),
+    lambda patch: patch.setattr(writing, "change_model", stop),
     lambda patch: patch.setattr(storage, "write_bytes", at_write(2)),
     lambda patch: patch.setattr(moving, "discard", stop),
 ]
@@ -158,7 +157,7 @@ def test_a_stop_at_any_step_does_no_harm(
     shop: Path, encoder: Encoder, compact: Encoder, halt: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     fresh = of_folder("fresh", compact, shop)
-    with LocalCatalogue.open("shop") as catalogue, moving.collected(local.folder("shop"), compact.card):
+    with LocalCatalogue.open("shop") as catalogue, moving.collected(folders.folder("shop"), compact.card):
         before = by_source(catalogue)
     with pytest.MonkeyPatch.context() as patch, LocalCatalogue.open("shop") as catalogue:
         halt(patch)
@@ -202,7 +201,7 @@ def test_it_goes_on_where_it_was(
 def test_what_was_collected_for_another_model_or_is_damaged_is_thrown_away(
     shop: Path, encoder: Encoder, compact: Encoder
 ) -> None:
-    path = local.folder("shop") / moving.NAME
+    path = folders.folder("shop") / moving.NAME
     for content in (b"", b"nonsense" * 1000):
         path.write_bytes(content)
         with moving.collected(path.parent, compact.card) as collected:
@@ -229,7 +228,7 @@ def test_it_is_searched_and_not_written_meanwhile(
             with LocalCatalogue.open("shop") as writer, pytest.raises(CatalogueError, match="is writing to"):
                 writer.remove([1])
 
-        monkeypatch.setattr("vitrine.catalogue.store.SECONDS_TO_WAIT", 0.01)
+        monkeypatch.setattr("vitrine.catalogue.access.SECONDS_TO_WAIT", 0.01)
         with LocalCatalogue.open("shop") as catalogue:
             rebuild.rebuild(catalogue, compact, look)
         with pytest.raises(CatalogueError, match="has moved to the model compact"):
@@ -304,7 +303,7 @@ def test_ctrl_c_says_how_to_go_on(shop: Path, cli: Cli, monkeypatch: pytest.Monk
 def test_nobody_writes_before_a_move_is_put_in_order(
     shop: Path, compact: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(access, "SECONDS_TO_WAIT", 0.01)
     whole, tried = LocalCatalogue.moved, list[str]()
 
     def moved(catalogue: LocalCatalogue, encoder: Encoder) -> bool:
@@ -336,7 +335,7 @@ def test_what_cannot_be_done(shop: Path, cli: Cli, arguments: list[str], says: s
 
 
 def test_a_damaged_catalogue_does_not_move(shop: Path, cli: Cli) -> None:
-    with closing(sqlite3.connect(local.folder("shop") / "catalogue.sqlite")) as connection:
+    with closing(sqlite3.connect(folders.folder("shop") / "catalogue.sqlite")) as connection:
         connection.execute("UPDATE items SET label = 'x' WHERE id = 5")
         connection.commit()
     code, _, err = cli("index", "rebuild", "shop", "--model", "compact")

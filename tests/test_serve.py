@@ -16,7 +16,7 @@ import pytest
 
 from pictures import Cli, one_sentence
 from vitrine import demo
-from vitrine.catalogue import local
+from vitrine.catalogue import folders, local
 from vitrine.datasets import Splits
 from vitrine.server import running
 
@@ -60,7 +60,7 @@ def test_it_answers_until_ctrl_c(served: Path, tmp_path: Path) -> None:
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (130, "")
         assert "Traceback" not in err
-    left = [path.name for path in local.folder("shop").iterdir()]
+    left = [path.name for path in folders.folder("shop").iterdir()]
     assert not [name for name in left if name.endswith(("-wal", "-shm"))], "every catalogue was closed"
 
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_served(cli: Cli, served: Path, options: list[str], says:
 
 
 def test_a_damaged_catalogue_is_named_at_the_start(cli: Cli, served: Path) -> None:
-    (local.folder("shop") / "catalogue.sqlite").write_bytes(b"no catalogue")
+    (folders.folder("shop") / "catalogue.sqlite").write_bytes(b"no catalogue")
     code, _, err = cli("serve", "--port", 0, "--catalogue", "shop")
     assert (code, one_sentence(err)) == (2, True)
     assert "is damaged" in err

@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from vitrine.catalogue import local
+from vitrine.catalogue import folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.server import answers, desks
 from vitrine.server.app import Settings, create_app
@@ -414,7 +414,7 @@ def test_no_other_origin_may_read(client: TestClient) -> None:
 
 def test_a_damaged_catalogue(client: TestClient) -> None:
     assert client.get("/readyz").status_code == 200
-    path = local.folder("shop") / "catalogue.sqlite"
+    path = folders.folder("shop") / "catalogue.sqlite"
     with LocalCatalogue.open("shop") as opened:
         content = opened.item(3).source.encode()
     damaged = path.read_bytes().replace(content, b"?" * len(content))
@@ -426,7 +426,7 @@ def test_a_damaged_catalogue(client: TestClient) -> None:
 
 
 def test_a_catalogue_that_is_gone(client: TestClient) -> None:
-    local.delete("shop")
+    folders.delete("shop")
     for address in ("/readyz", "/api/catalogue", "/api/items/1"):
         status, code, detail = problem(client.get(address))
         assert (status, code) == (503, "catalogue")

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from vitrine import evaluation, images, plots
-from vitrine.catalogue import Match, Vectors, local
+from vitrine.catalogue import Match, Vectors, folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Dataset, Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
@@ -92,7 +92,7 @@ def _data(stage: Stage, say: Callable[[str], None], data_dir: Path | None) -> Sp
 
 def _catalogue(name: str, encoder: Encoder) -> LocalCatalogue:
     """The demo's catalogue, made if it is not there. Raises CatalogueError when another model made it."""
-    if not local.exists(name):
+    if not folders.exists(name):
         return LocalCatalogue.create(name, encoder)
     catalogue = LocalCatalogue.open(name)
     catalogue.check_model(encoder.card.identity, encoder.card.name)

@@ -1,8 +1,14 @@
 """Catalogues: collections of pictures that can be searched by picture.
 
 local.py          on one machine: SQLite is the truth, FAISS the speed
-store.py          that truth: tables, transactions, a checksum for each row
+folders.py        where catalogues live, by name; how one is made and deleted
+sentences.py      what a catalogue refuses, and what it has lost, in words
+store.py          that truth: what is read from it, all of one moment
+writing.py        what changes it, each time all or nothing
+tables.py         its format: tables, rows, a checksum for each
+access.py         who gets at its file: connections, the lock of who writes
 damage.py         what is lost where the disk has damaged it, and a whole file again from the rest
+kept_index.py     the index beside it: caught up, made anew, kept in a file
 vector_index.py   that speed: ids and vectors in, the nearest ids out
 index_kinds.py    the kinds of index, by size and memory
 filters.py        what a search may be narrowed by, as SQL

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from vitrine import encoder as encoders
 from vitrine import modelfile, storage
-from vitrine.catalogue import Lost, damage, local
+from vitrine.catalogue import Lost, damage, folders, sentences
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import APPLICATION_ID, FORMAT_VERSION, Store, Unsound
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import APPLICATION_ID, FORMAT_VERSION, Unsound
 from vitrine.errors import CatalogueError, DataError, InputError, ModelFileError, StorageError
 from vitrine.progress import Progress, silent
 
@@ -55,7 +56,7 @@ def write(catalogue: LocalCatalogue, path: Path, progress: Progress = silent) ->
         if not sound:
             found = catalogue.check()
             if found.found:
-                raise CatalogueError(local.sentence(catalogue.name, found))
+                raise CatalogueError(sentences.damaged(catalogue.name, found))
             raise StorageError(f"What was written to {path} reads back wrong; the disk is failing: choose another.")
     return items
 
@@ -68,7 +69,7 @@ def restore(path: Path, name: str, progress: Progress = silent) -> tuple[Lost, .
     Raises DataError: no file, no backup, damaged beyond that; ModelFileError: its model is, and is not known here;
     CatalogueError: it is too new, or there is a catalogue of that name; StorageError. Then there is no new catalogue.
     """
-    with _opened(path) as backup, local.making(name) as made:
+    with _opened(path) as backup, folders.making(name) as made:
         storage.write_bytes(made / "model.onnx", _sound_model(backup, path))
         _copy(backup, made / "catalogue.sqlite", progress)
         with closing(sqlite3.connect(made / "catalogue.sqlite", isolation_level=None)) as copy:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vitrine.catalogue import Lost, damage
 from vitrine.catalogue.damage import Whole
-from vitrine.catalogue.store import TABLES, Meta, Store, Unsound, insert, write_cells, write_last, write_meta
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import TABLES, Meta, Unsound, insert, write_cells, write_last, write_meta
 from vitrine.errors import CatalogueError
 
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vitrine.catalogue import Damage, Lost
-from vitrine.catalogue.store import (
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import (
     LARGEST_ID,
     TABLES,
     Meta,
     Row,
-    Store,
     Unsound,
     checksum,
     insert,

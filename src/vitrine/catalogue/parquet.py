@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrine import images, storage
-from vitrine.catalogue import Columns, Vectors, copies, local
+from vitrine.catalogue import Columns, Vectors, copies, folders
 from vitrine.catalogue.damage import Whole
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import LARGEST_ID, Meta, Row, Store
+from vitrine.catalogue.store import Store
+from vitrine.catalogue.tables import LARGEST_ID, Meta, Row
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, DataError
 from vitrine.progress import Progress, silent
@@ -194,7 +195,7 @@ def load(path: Path, name: str, encoder: Encoder, progress: Progress = silent) -
                 f"The vectors in {path} are of the model {said.model} ({said.identity[:8]}, {said.dimensions} numbers),"
                 f" not of {card.name} ({card.identity[:8]}, {card.embedding}); name the model that made them."
             )
-        with local.making(name) as made:
+        with folders.making(name) as made:
             storage.write_bytes(made / "model.onnx", encoder.content)
             meta = Meta(card.identity, card.name, card.embedding, 1, 0, said.last, 1)
             copies.write(made / "catalogue.sqlite", meta, _items(file, said, path, progress))

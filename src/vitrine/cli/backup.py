@@ -37,7 +37,7 @@ def restore(
     Example: vitrine index restore /backups/shop.vitrine --catalogue shop
     """
     from vitrine.catalogue import backup
-    from vitrine.catalogue.local import named
+    from vitrine.catalogue.sentences import named
 
     with output.stage(f"Restore {file}") as progress:
         lost = backup.restore(file, catalogue, progress)

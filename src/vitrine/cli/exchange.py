@@ -53,9 +53,9 @@ def import_(
     Example: vitrine index import shop.parquet --catalogue shop-2
     """
     output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
-    from vitrine.catalogue import local, parquet
+    from vitrine.catalogue import folders, parquet
 
-    local.folder(catalogue)  # refuses what is no name
+    folders.folder(catalogue)  # refuses what is no name
     encoder = _model(parquet.facts_of(file), model, file)
     with output.stage(f"Import {file}") as progress:
         parquet.load(file, catalogue, encoder, progress)

@@ -64,11 +64,12 @@ class Wish:
 @contextmanager
 def filling(name: str, wish: Wish) -> Iterator[Filling]:
     """The catalogue of that name, or a new one. At the end its index is made ready."""
-    from vitrine.catalogue.local import LocalCatalogue, delete, exists, folder
+    from vitrine.catalogue import folders
+    from vitrine.catalogue.local import LocalCatalogue
     from vitrine.encoder import Encoder
 
-    folder(name)  # refuses what is no name before a model is loaded
-    new = not exists(name)
+    folders.folder(name)  # refuses what is no name before a model is loaded
+    new = not folders.exists(name)
     opened = LocalCatalogue.create(name, Encoder.load(wish.model or "default")) if new else LocalCatalogue.open(name)
     items: int | None = None  # not known: then nothing is deleted
     try:
@@ -88,11 +89,11 @@ def filling(name: str, wish: Wish) -> Iterator[Filling]:
     finally:
         if new and items == 0 and not wish.keep_empty:
             with suppress(CatalogueError):  # somebody else is at it, or has deleted it
-                delete(name, only_empty=True)
+                folders.delete(name, only_empty=True)
 
 
 def _mend(opened: "LocalCatalogue") -> "tuple[Lost, ...]":
-    from vitrine.catalogue.local import named
+    from vitrine.catalogue.sentences import named
 
     with output.stage(f"Check {opened.name}") as progress:
         lost = opened.repair(progress)
@@ -164,7 +165,7 @@ def tell(what: str, outcome: Outcome, as_json: bool) -> None:
     _say_unmatched(report)
     output.list_unreadable(report.unreadable)
     if outcome.lost:
-        from vitrine.catalogue.local import named
+        from vitrine.catalogue.sentences import named
 
         raise CatalogueError(
             f"The disk had damaged {name}; {named(outcome.lost)}; this did not come back from here: add it again from"

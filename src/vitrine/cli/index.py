@@ -78,12 +78,13 @@ def _add(what: str, filled: Filling, data_dir: Path | None) -> "Report":
 @app.command("list")
 def list_(as_json: output.Json = False) -> None:
     """The catalogues that there are."""
-    from vitrine.catalogue import local
+    from vitrine.catalogue import folders
+    from vitrine.catalogue.local import LocalCatalogue
 
     failed: list[VitrineError] = []
-    for name in local.names():
+    for name in folders.names():
         try:
-            with local.LocalCatalogue.open(name) as opened:
+            with LocalCatalogue.open(name) as opened:
                 info = opened.info()
         except VitrineError as error:
             failed.append(error)
@@ -96,7 +97,7 @@ def list_(as_json: output.Json = False) -> None:
         output.say(f"vitrine: {other}")
     if failed:
         raise failed[-1]
-    if not local.names() and not as_json:
+    if not folders.names() and not as_json:
         output.say(
             "There is no catalogue yet; make one with `vitrine index add`, or the one of the demo with `vitrine demo`."
         )
@@ -138,9 +139,10 @@ def verify(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
 
     Example: vitrine index verify shop
     """
-    from vitrine.catalogue import local
+    from vitrine.catalogue import sentences
+    from vitrine.catalogue.local import LocalCatalogue
 
-    with local.LocalCatalogue.open(name) as opened:
+    with LocalCatalogue.open(name) as opened:
         with output.stage(f"Check {name}") as progress:
             damage = opened.check(progress)
         items = None if damage.found else len(opened)
@@ -157,7 +159,7 @@ def verify(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
         if index != "sound":
             print("The index beside them was damaged, or of an older vitrine, and was made anew.")
     if damage.found:
-        raise CatalogueError(local.sentence(name, damage))
+        raise CatalogueError(sentences.damaged(name, damage))
 
 
 @app.command()
@@ -178,7 +180,7 @@ def remove(
 
     Example: vitrine index remove shop 17 18
     """
-    from vitrine.catalogue import local
+    from vitrine.catalogue.local import LocalCatalogue
 
     if everything == bool(ids or source):
         raise InputError("Say which items to remove, by id or --source, or --all for the whole catalogue.")
@@ -186,7 +188,7 @@ def remove(
         removed, left = _delete(name), 0
         wanted: set[int] = set()
     else:
-        with local.LocalCatalogue.open(name) as opened:
+        with LocalCatalogue.open(name) as opened:
             wanted = set(ids or []) | _ids_of(source or [], opened)
             removed = opened.remove(sorted(wanted))
             opened.save_index()
@@ -203,12 +205,13 @@ def remove(
 
 def _delete(name: str) -> int | None:
     """Delete a catalogue; how many items it had, or None where it is too damaged to tell."""
-    from vitrine.catalogue import local
+    from vitrine.catalogue import folders
+    from vitrine.catalogue.local import LocalCatalogue
 
     removed: int | None = None
-    with suppress(CatalogueError), local.LocalCatalogue.open(name) as opened:
+    with suppress(CatalogueError), LocalCatalogue.open(name) as opened:
         removed = len(opened)  # --all means all, whatever state it is in
-    local.delete(name)
+    folders.delete(name)
     return removed
 
 

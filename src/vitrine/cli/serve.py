@@ -66,9 +66,9 @@ def serve(
 
 def _ready(name: str, data_dir: Path | None) -> "tuple[str, Encoder]":
     """The catalogue to serve and its model; the demo's is made if it is missing. Raises CatalogueError, DataError."""
-    from vitrine.catalogue import local
+    from vitrine.catalogue import folders, local
 
-    if name == _DEMO and not local.exists(name):
+    if name == _DEMO and not folders.exists(name):
         from vitrine import demo
 
         name = demo.collect(output.stage, output.say, data_dir)
