@@ -17,6 +17,7 @@ exchange.py  vitrine index export|import
 backup.py    vitrine index backup|restore
 files.py     what backup, restore, export and import share
 rebuild.py   vitrine index rebuild
+map.py       vitrine map
 fill.py      what add and sync share
 model.py     vitrine model card
 serve.py     vitrine serve
@@ -31,7 +32,7 @@ from typing import Annotated
 import typer
 
 import vitrine
-from vitrine.cli import compare, data, demo, evaluate, index, look, model, report, search, serve, train
+from vitrine.cli import compare, data, demo, evaluate, index, look, map, model, report, search, serve, train
 from vitrine.errors import VitrineError
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.command("classify")(look.classify)
 app.command("search")(search.search)
 app.command("compare")(compare.compare)
 app.add_typer(index.app, name="index")
+app.command("map")(map.map_)
 app.add_typer(model.app, name="model")
 app.command("serve")(serve.serve)
 

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from vitrine import storage
 from vitrine.plots.charts import COLOURS, MARKERS, SMALL, WIDE
 from vitrine.plots.tiles import DPI, PLAIN, any_script, shortened
 
-Points = npt.NDArray[np.float64]
+Points = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
 
 ROWS = 26
@@ -47,6 +49,50 @@ def scatter(points: Points, labels: Labels, names: Sequence[str], path: Path, ti
     for text in drawn.get_texts():
         text.set_parse_math(False)
     _save(figure, path)
+
+
+def collection(points: Points, labels: Labels, names: Sequence[str], own: int, path: Path, title: str) -> None:
+    """Points (n, 2), up to a hundred thousand, with their classes (n,): a dot each, in turn, so that no class covers
+    another; a legend beside the map. own: so many of the names are classes of their own; what the others share is grey.
+    Raises StorageError.
+    """
+    square, beside, head, foot, axis = 8.0, 2.3, 0.55, 0.45, 0.7  # inches
+    tall = (square - axis) * _flatness(points)
+    width, height = square + beside, max(tall + foot, 0.24 * len(names) + 0.3) + head
+    figure = _figure(width, height, title)
+    axes = figure.add_axes((axis / width, foot / height, (square - axis) / width, (height - head - foot) / height))
+    colours = np.array([_dot(number, own) for number in range(len(names))])
+    order = np.random.default_rng(0).permutation(len(points))
+    size = float(np.clip(110_000 / len(points), 0.9, 28))  # square points
+    axes.scatter(
+        points[order, 0], points[order, 1], s=size, c=colours[labels[order]], alpha=0.8, linewidths=0, rasterized=True
+    )
+    _frame(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.yaxis.set_major_locator(MaxNLocator(7))
+    axes.tick_params(labelsize=SMALL - 1, colors=PLAIN, color="#bbbbbb", length=3)
+    axes.set_xlabel("t-SNE 1", fontsize=SMALL, color=PLAIN)
+    axes.set_ylabel("t-SNE 2", fontsize=SMALL, color=PLAIN)
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=7, color=colour) for colour in colours]
+    drawn = figure.legend(
+        handles, [shortened(name, beside - 0.55, SMALL) for name in names], loc="upper left", frameon=False,
+        bbox_to_anchor=((square + 0.05) / width, 1 - head / height), fontsize=SMALL, handletextpad=0.2, borderaxespad=0,
+    )  # fmt: skip
+    for text in drawn.get_texts():
+        text.set_parse_math(False)
+    _save(figure, path)
+
+
+def _dot(number: int, own: int) -> str:
+    """The colour of a class among so many; the second ten are paler, the rest is grey."""
+    if number >= own:
+        return "#b0b0b0"
+    colour = COLOURS[number % len(COLOURS)]
+    return colour if number < len(COLOURS) else to_hex(_paler(*to_rgb(colour)))
+
+
+def _paler(red: float, green: float, blue: float) -> tuple[float, float, float]:
+    return 0.45 * red + 0.55, 0.45 * green + 0.55, 0.45 * blue + 0.55
 
 
 def by_class(points: Points, labels: Labels, names: Sequence[str], path: Path, title: str) -> None:

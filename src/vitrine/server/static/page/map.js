@@ -159,7 +159,7 @@ class MapView {
   }
 
   name(label) {
-    return this.page.named(this.names[label]);
+    return this.names[label] === "no class" ? word("noClass") : this.page.named(this.names[label]);
   }
 
   toggle(label, line) {
