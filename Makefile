@@ -2,11 +2,15 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all check bench install clean
+.PHONY: demo serve test test-all check bench install clean
 
 # Base dependencies only: no torch.
 demo: .venv/base
 	@.venv/bin/vitrine demo
+
+# The page, with the demo's catalogue; Ctrl-C ends it.
+serve: .venv/base
+	@.venv/bin/vitrine serve --open
 
 # What the README promises: about five minutes on two cores.
 test: .venv/dev

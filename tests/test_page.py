@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, Request, expect, sync_playwright
 
 from pictures import save_folder, written
 from vitrine.datasets import drawn_garments
@@ -123,6 +123,10 @@ def open_page(browser: Browser, server: Server) -> Iterator[Open]:
         if not request.url.startswith((server.address, "data:", "blob:")):
             wrong.append(f"asked {request.url}")
 
+    def said(message: ConsoleMessage) -> None:
+        if "Content Security" in message.text:
+            wrong.append(message.text)
+
     contexts = []
 
     def opened(hash: str = "", size: tuple[int, int] = DESK, locale: str = "en-GB", address: str | None = None) -> Page:
@@ -131,7 +135,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Open]:
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: "Content Security" in said.text and wrong.append(said.text))
+        page.on("console", said)
         page.on("request", asked)
         page.goto(f"{address or server.address}{hash}")
         return page
@@ -202,7 +206,8 @@ def test_the_answer_is_that_of_the_api(open_page: Open, server: Server, boot: Pa
     page = open_page()
     give(page, boot)
     expect(page.locator(".grid .card")).to_have_count(24)
-    form = {"image": {"name": "boot.jpg", "mimeType": "image/jpeg", "buffer": boot.read_bytes()}, "k": "24"}
+    image: FilePayload = {"name": "boot.jpg", "mimeType": "image/jpeg", "buffer": boot.read_bytes()}
+    form: dict[str, str | float | bool | bytes | FilePayload] = {"image": image, "k": "24"}
     answer = page.request.post(f"{server.address}api/search", multipart=form).json()
     assert ids(page) == [str(match["id"]) for match in answer["matches"]]
     scores = page.locator(".grid .said b").all_text_contents()
@@ -429,17 +434,117 @@ def test_everybody_can_use_it(open_page: Open, boot: Path, size: tuple[int, int]
     """Axe finds nothing in any view, and nothing is wider than the screen."""
     page = open_page(size=size)
     page.emulate_media(color_scheme="dark" if dark else "light")
-    for view in ("", "#search?like=3&unlike=5", "photo", "#compare?a=3&b=4"):
+    for view in ("", "#search?like=3&unlike=5", "photo", "#compare?a=3&b=4", "#map"):
         if view == "photo":
             give(page, boot)
         else:
             page.goto(f"{page.url.split('#')[0]}{view}")
         expect(page.locator(".waiting")).to_have_count(0)
-        expect(page.locator("main .photo, main .drop").first).to_be_visible()
+        expect(page.locator("main .photo, main .drop, main .legend li").first).to_be_visible(timeout=60_000)
         found = Axe().run(page)
         assert found.violations_count == 0, f"{view}: {found.generate_report()}"
         wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1], view
+
+
+def open_map(page: Page) -> Locator:
+    """The map, once it is computed; its canvas."""
+    expect(page.locator(".legend li").first).to_be_visible(timeout=60_000)
+    canvas = page.locator("canvas")
+    expect(canvas).to_be_visible()
+    return canvas
+
+
+def painted(page: Page) -> set[str]:
+    """The colours of the canvas."""
+    colours: list[str] = page.evaluate(
+        """async () => {
+            await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+            const canvas = document.querySelector('canvas');
+            const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            return [...new Set(new Uint32Array(data.buffer))].map(String);
+        }"""
+    )
+    return set(colours)
+
+
+def test_the_map_shows_every_class_and_hides_it(open_page: Open) -> None:
+    page = open_page("#map")
+    open_map(page)
+    line = page.locator(".legend button").first
+    colour = page.evaluate(
+        """() => {
+            const [r, g, b] = getComputedStyle(document.querySelector('.legend i')).backgroundColor.match(/\\d+/g);
+            return String(((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
+        }"""
+    )
+    assert colour in painted(page)
+    line.click()
+    expect(line).to_have_attribute("aria-pressed", "false")
+    assert colour not in painted(page)
+    line.click()
+    assert colour in painted(page)
+
+
+def test_the_map_is_walked_with_wheel_mouse_and_keys(open_page: Open) -> None:
+    page = open_page("#map")
+    canvas = open_map(page)
+    far = painted(page)
+    box = canvas.bounding_box()
+    assert box is not None
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    for _ in range(4):
+        page.mouse.wheel(0, -400)
+    page.wait_for_function("performance.getEntriesByType('resource').some((one) => one.name.includes('thumbnail'))")
+    page.mouse.down()
+    page.mouse.move(middle[0] + 3000, middle[1], steps=3)
+    page.mouse.up()
+    assert len(painted(page)) < len(far)
+    page.get_by_role("button", name="All", exact=True).click()
+    assert page.evaluate("document.activeElement.textContent") == "All"
+    canvas.focus()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("0")
+    assert len(painted(page)) >= len(far)
+
+
+def test_a_photo_flies_to_its_place_on_the_map(open_page: Open, boot: Path) -> None:
+    page = open_page("#map")
+    open_map(page)
+    with page.expect_response("**/api/map/place") as placed:
+        page.set_input_files("#chosen", boot)
+    assert set(placed.value.json()) == {"x", "y"}
+    page.wait_for_url("**#map?photo=**")
+    expect(page.locator("#status")).to_have_text("24 look-alikes")
+
+
+def test_a_lasso_selects(open_page: Open) -> None:
+    page = open_page("#map")
+    canvas = open_map(page)
+    page.get_by_role("button", name="Lasso").click()
+    box = canvas.bounding_box()
+    assert box is not None
+    corners = [(0.01, 0.2), (0.01, 0.99), (0.99, 0.99), (0.99, 0.6), (0.7, 0.6), (0.5, 0.2), (0.01, 0.2)]
+    for number, (x, y) in enumerate(corners):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=2)
+        if not number:
+            page.mouse.down()
+    page.mouse.up()
+    said = page.locator(".picked h2")
+    expect(said).to_contain_text("selected")
+    count = int(str(said.text_content()).split()[0])
+    assert 0 < count < 60
+    assert page.locator(".picked .small-grid a").count() == count
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "id,label,x,y"
+    assert len(lines) == count + 1
+    expect(page.get_by_role("button", name="Remove from the collection")).to_have_count(0)
+    page.get_by_role("button", name="Let go").click()
+    expect(said).to_have_count(0)
 
 
 def test_keys_alone_are_enough(open_page: Open) -> None:

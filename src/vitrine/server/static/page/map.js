@@ -132,12 +132,13 @@ class MapView {
       if (place) {
         const image = await createImageBitmap(shown).catch(() => null);
         plane.marks = [[place.x, place.y, image]];
-        await plane.fly(place.x, place.y, calm ? 0 : 900);
+        await plane.fly(place.x, place.y, [...plane.lit], calm ? 0 : 900);
       } else {
         const first = this.placeOf.get(state.like[0]);
         if (first !== undefined) {
+          await plane.fly(plane.points[2 * first], plane.points[2 * first + 1], [...plane.lit], calm ? 0 : 900);
           plane.lit.add(first);
-          await plane.fly(plane.points[2 * first], plane.points[2 * first + 1], calm ? 0 : 900);
+          plane.draw();
         }
       }
       announce(counted("found", found.matches.length));
