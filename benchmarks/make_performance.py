@@ -17,7 +17,9 @@ import make_results
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 PICTURE = PAGE.parent / "images" / "growth.png"
-FILES = ("catalogue_search.jsonl", "catalogue_peers.jsonl", "search.jsonl", "adding.jsonl")
+FILES = tuple(
+    f"{name}.jsonl" for name in ("catalogue_search", "catalogue_peers", "search", "adding", "map", "server", "page")
+)
 
 PANELS: dict[str, Callable[[dict[str, float]], float]] = {
     "one query, µs": lambda line: 1e6 / line["single_per_s"],
