@@ -1,11 +1,13 @@
 // The server's HTTP API, as calls. Every refusal is a Problem with the server's own sentence.
 
 export class Problem extends Error {
-  /** status: of HTTP; 0 where the server could not be reached. code: for programs. */
-  constructor(status, code, sentence) {
+  /** status: of HTTP; 0 where the server could not be reached. code: for programs. after: seconds until it may be tried
+   * again, null for never. */
+  constructor(status, code, sentence, after = null) {
     super(sentence);
     this.status = status;
     this.code = code;
+    this.after = after;
   }
 }
 
@@ -31,9 +33,9 @@ async function reached(address, options = {}) {
     throw new Problem(0, "unreachable", "");
   }
   tell(true);
-  if (response.ok) return response;
+  if (response.ok || response.status === 304) return response;
   const said = response.headers.get("Content-Type")?.includes("json") ? await response.json() : {};
-  throw new Problem(response.status, said.code ?? "unknown", said.detail ?? response.statusText);
+  throw new Problem(response.status, said.code ?? "unknown", said.detail ?? response.statusText, Number(response.headers.get("Retry-After")) || null);
 }
 
 const answer = async (address, options) => (await reached(address, options)).json();
@@ -53,7 +55,7 @@ const withToken = (token) => ({ headers: { Authorization: `Bearer ${token}` } })
 
 export const model = () => answer("api/model");
 export const catalogue = () => answer("api/catalogue");
-export const item = (id) => answer(`api/items/${id}`);
+export const item = (id, signal) => answer(`api/items/${id}`, { signal });
 export const healthy = () => answer("healthz");
 
 export const thumbnail = (id, version) => `api/items/${id}/thumbnail?v=${encodeURIComponent(version)}`;
@@ -76,22 +78,25 @@ export function search(query, signal) {
 }
 
 /**
- * Where all items lie: ids, labels (a number each), names (of the labels), points; or, while that is computed, progress.
- * The answer is binary: see docs/server.md.
+ * Where all items lie: ids, labels (a number each), names (what those numbers mean: a class, null for none, {others: 5}
+ * for five classes together), points, current (whether it is of now), tag; while there is none, how far it is: progress.
+ * Null where it is still that of the tag. The answer is binary: see docs/server.md.
  */
-export async function map(signal) {
-  const response = await reached("api/map", { signal });
+export async function map(signal, tag = null) {
+  const response = await reached("api/map", { signal, cache: "no-store", headers: tag ? { "If-None-Match": tag } : {} });
+  if (response.status === 304) return null;
   if (response.status === 202) return response.json();
   const buffer = await response.arrayBuffer();
   const [length] = new Uint32Array(buffer, 0, 1);
-  const { count, labels: names } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const { count, labels: names, current } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   let at = 4 + length + ((4 - (length % 4)) % 4);
   const take = (Kind, size) => new Kind(buffer, at, size, (at += size * Kind.BYTES_PER_ELEMENT));
   const points = take(Float32Array, 2 * count);
   const low = take(Uint32Array, count);
   const high = take(Uint32Array, count);
   const labels = take(Uint16Array, count);
-  return { points, labels, names, ids: Array.from(low, (part, place) => part + 2 ** 32 * high[place]) };
+  const ids = Array.from(low, (part, place) => part + 2 ** 32 * high[place]);
+  return { points, labels, names, ids, current, tag: response.headers.get("ETag") };
 }
 
 export const place = (photo, signal) => post("api/map/place", [["image", photo]], { signal });

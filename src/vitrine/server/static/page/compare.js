@@ -6,7 +6,7 @@ import * as photo from "./photo.js";
 import * as states from "./state.js";
 import { fixed, language, percent, word } from "./words.js";
 
-/** Draw it into `main`. A side is "photo:KEY" or an item's id, as the page's address has it. */
+/** Draw it into `main`. A side is a photo, a part of one, or an item, as the page's address has it: see `states.sideOf`. */
 export function compareView(page, main) {
   const view = new Compare(page, main);
   view.show();
@@ -24,7 +24,7 @@ class Compare {
   constructor(page, main) {
     this.page = page;
     this.next = null;
-    this.addresses = [];
+    this.shown = { a: undefined, b: undefined };
     this.slots = { a: element("section.slot", { "aria-label": word("compare.a") }), b: element("section.slot", { "aria-label": word("compare.b") }) };
     this.verdict = element("section.verdict", { "aria-live": "polite" });
     for (const [side, slot] of Object.entries(this.slots)) {
@@ -36,7 +36,11 @@ class Compare {
 
   leave() {
     this.stop?.abort();
-    this.addresses.forEach((address) => URL.revokeObjectURL(address));
+    for (const shown of Object.values(this.shown)) this.revoke(shown);
+  }
+
+  revoke(shown) {
+    if (shown?.address) URL.revokeObjectURL(shown.address);
   }
 
   /** A photo came in: for the side that was asked for, or the first that is empty. */
@@ -48,49 +52,63 @@ class Compare {
   }
 
   async show() {
-    this.leave();
-    const stop = (this.stop = new AbortController());
+    this.stop?.abort();
+    const { signal } = (this.stop = new AbortController());
     const { a, b } = this.page.state;
-    const sides = await Promise.all([this.slot("a", a), this.slot("b", b)]);
-    if (this.stop !== stop) return;
+    const sides = await Promise.all([this.side("a", a, signal), this.side("b", b, signal)]);
+    if (signal.aborted) return;
     if (sides.includes(null)) {
       const text = a !== null && b !== null ? "" : word("compare.text");
       this.verdict.replaceChildren(element("p.soft", {}, text));
       return;
     }
     try {
-      this.draw(await api.compare(sides, language(), stop.signal));
+      const found = await api.compare(sides, language(), signal);
+      if (!signal.aborted) this.draw(found);
     } catch (error) {
-      if (error.name !== "AbortError") this.verdict.replaceChildren(element("p.trouble", { role: "alert" }, this.page.sentence(error)));
+      if (!signal.aborted) this.verdict.replaceChildren(element("p.trouble", { role: "alert" }, this.page.sentence(error)));
     }
   }
 
-  /** Draw a side; its photo or id, null where there is none. */
-  async slot(side, said) {
-    const slot = this.slots[side];
-    const choose = button(word("choose"), () => { this.next = side; photo.choose(); });
-    const empty = (text) => {
-      slot.replaceChildren(element("div.photo", {}, element("p.soft", {}, text)), choose);
-      return null;
-    };
-    if (said === null) return empty(word(`compare.${side}`));
-    if (!said.startsWith("photo:")) {
-      const id = Number(said);
-      slot.replaceChildren(element("div.photo", {}, picture(this.page.thumbnail(id), String(id))), choose);
-      return id;
+  /** What is sent of a side, a picture or an id; null where there is none. A side that is drawn already stays. */
+  async side(name, said, signal) {
+    if (this.shown[name]?.said !== said) {
+      const shown = await this.load(said);
+      if (signal.aborted) return null;
+      this.revoke(this.shown[name]);
+      this.shown[name] = { said, ...shown, address: shown.sent instanceof Blob ? URL.createObjectURL(shown.sent) : null };
+      this.drawSide(name, this.shown[name]);
     }
-    const file = await states.kept(said.slice(6));
-    if (!file) return empty(word("gone"));
-    const address = URL.createObjectURL(file);
-    this.addresses.push(address);
-    slot.replaceChildren(element("div.photo", {}, picture(address, word(`compare.${side}`))), choose);
-    return file;
+    this.shown[name].verdict.textContent = "";
+    return this.shown[name].sent;
+  }
+
+  /** sent: the picture or id. text: what is said where there is none. */
+  async load(said) {
+    if (said === null) return { sent: null };
+    const { id, key, crop } = states.sideOf(said);
+    if (id) return { sent: id };
+    const file = await states.kept(key);
+    if (!file) return { sent: null, text: word("gone") };
+    return { sent: await photo.part(file, crop).catch(() => file) };
+  }
+
+  drawSide(name, shown) {
+    const { sent, address } = shown;
+    const choose = button(word("choose"), () => {
+      this.next = name;
+      photo.choose();
+    });
+    const source = address ?? (sent === null ? null : this.page.thumbnail(sent));
+    const content = source ? picture(source, address ? word(`compare.${name}`) : String(sent)) : element("p.soft", {}, shown.text ?? word(`compare.${name}`));
+    shown.verdict = element("p.is");
+    this.slots[name].replaceChildren(element("div.photo", {}, content), shown.verdict, choose);
   }
 
   draw(found) {
-    for (const side of ["a", "b"]) {
-      const said = element("p", {}, this.page.named(found[side].label), " ", element("span.soft", {}, percent(found[side].probability)));
-      this.slots[side].insertBefore(said, this.slots[side].lastChild);
+    for (const name of ["a", "b"]) {
+      const { label, probability } = found[name];
+      this.shown[name].verdict.replaceChildren(this.page.named(label), " ", element("span.soft", {}, percent(probability)));
     }
     const same = percent(found.same_probability);
     this.verdict.replaceChildren(

@@ -19,6 +19,7 @@ const page = {
   state: states.read(location.hash),
   token: null,
   shown: null,
+  begun: false, // whether anything was shown yet in this language: what comes later is somebody's step
 
   /** Show another state. quietly: without a step in the browser's history, as while a slider moves. */
   go(change, quietly = false) {
@@ -38,10 +39,14 @@ const page = {
 
   /** The sentence for a refusal. */
   sentence(error) {
-    if (!(error instanceof api.Problem)) throw error;
+    if (!(error instanceof api.Problem)) {
+      console.error(error);
+      return words.word("wrong");
+    }
     if (error.status === 0) return words.word("away");
+    if (words.language() === "en") return error.message;
     const key = `code.${error.code}`;
-    return words.language() === "en" || !words.known(key) ? error.message : words.word(key);
+    return words.word(words.known(key) ? key : "code.internal");
   },
 
   thumbnail: (id) => api.thumbnail(id, page.catalogue.version),
@@ -52,6 +57,13 @@ const page = {
   },
 
   writable: () => page.catalogue.writable && page.token !== null,
+
+  /** Forget the token, and whatever needs it. */
+  lock() {
+    page.token = null;
+    for (const one of main.querySelectorAll(".writes")) one.remove();
+    describe();
+  },
 };
 
 function describe() {
@@ -64,7 +76,9 @@ function describe() {
 }
 
 function show() {
+  main.querySelector(":scope > .trouble")?.remove();
   for (const link of document.querySelectorAll("nav a")) {
+    link.href = states.write({ ...page.state, view: link.dataset.view }); // the question goes along
     if (link.dataset.view === page.state.view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -77,10 +91,13 @@ function show() {
 /** Everything anew, in the language of now. */
 function redraw() {
   words.speak(words.language());
+  if (!page.catalogue) return; // it comes
   describe();
   page.shown?.leave?.();
   page.shown = null;
+  page.begun = false;
   show();
+  page.begun = true;
 }
 
 async function unlock() {
@@ -135,29 +152,54 @@ function watch() {
       trying = null;
       sign.hidden = true;
       announce(words.word("back"));
-      start().catch(() => {});
+      start();
     }
   });
 }
 
+let starting = null;
+
+/** Get what every view needs, and show it. A server that is there, but cannot answer yet, is asked again. */
 async function start() {
-  [page.model, page.catalogue] = await Promise.all([api.model(), api.catalogue()]);
+  clearTimeout(starting);
+  try {
+    [page.model, page.catalogue] = await Promise.all([api.model(), api.catalogue()]);
+  } catch (error) {
+    if (error.status === 0) return; // see watch
+    say(error);
+    starting = setTimeout(start, 1500);
+    return;
+  }
   redraw();
+}
+
+/** A sentence above whatever is shown, until something else is. */
+function say(error) {
+  main.querySelector(":scope > .trouble")?.remove();
+  main.prepend(element("p.trouble", { role: "alert" }, page.sentence(error)));
+}
+
+async function take(file) {
+  if (!page.catalogue) return;
+  try {
+    const key = await states.keep(file);
+    if (page.shown.take) page.shown.take(states.side(key, null));
+    else page.go({ view: "search", photo: key, crop: null, like: [], unlike: [] });
+  } catch (error) {
+    say(error);
+  }
 }
 
 words.speak(words.preferred());
 settings();
 watch();
-photo.listen(async (file) => {
-  if (!page.catalogue) return;
-  const key = await states.keep(file);
-  if (page.shown.take) page.shown.take(`photo:${key}`);
-  else page.go({ view: "search", photo: key, crop: null, like: [], unlike: [] });
+photo.listen(take);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its address would be another question: none
+  main.focus();
 });
 addEventListener("popstate", () => {
   page.state = states.read(location.hash);
   if (page.catalogue) show();
 });
-start().catch((error) => {
-  if (error.status !== 0) main.replaceChildren(element("p.trouble", { role: "alert" }, error.message));
-});
+start();

@@ -41,13 +41,22 @@ export function listen(got) {
 export const choose = () => document.getElementById("chosen").click();
 export const take = () => document.getElementById("taken").click();
 
+/** A part of a picture on white: a JPEG has no transparency, and what is transparent would become black. */
+function drawn(whole, [x, y, w, h], width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: Math.max(1, width), height: Math.max(1, height) });
+  const brush = canvas.getContext("2d");
+  brush.fillStyle = "#fff";
+  brush.fillRect(0, 0, canvas.width, canvas.height);
+  brush.drawImage(whole, x, y, w, h, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
 /** The part of a photo inside a box (x, y, width, height; 0 to 1) as a JPEG; the whole photo as it is. */
 export async function part(photo, box) {
   if (!box) return photo;
   const whole = await createImageBitmap(photo);
   const [x, y, w, h] = [box[0] * whole.width, box[1] * whole.height, box[2] * whole.width, box[3] * whole.height].map(Math.round);
-  const canvas = Object.assign(document.createElement("canvas"), { width: Math.max(1, w), height: Math.max(1, h) });
-  canvas.getContext("2d").drawImage(whole, x, y, canvas.width, canvas.height, 0, 0, canvas.width, canvas.height);
+  const canvas = drawn(whole, [x, y, Math.max(1, w), Math.max(1, h)], w, h);
   whole.close();
   const made = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
   return new File([made], photo.name ?? "photo.jpg", { type: "image/jpeg" });
@@ -58,8 +67,7 @@ export async function small(photo) {
   try {
     const whole = await createImageBitmap(photo);
     const scale = 64 / Math.max(whole.width, whole.height);
-    const canvas = Object.assign(document.createElement("canvas"), { width: Math.max(1, whole.width * scale), height: Math.max(1, whole.height * scale) });
-    canvas.getContext("2d").drawImage(whole, 0, 0, canvas.width, canvas.height);
+    const canvas = drawn(whole, [0, 0, whole.width, whole.height], whole.width * scale, whole.height * scale);
     whole.close();
     return canvas.toDataURL("image/jpeg", 0.7);
   } catch {
@@ -71,17 +79,26 @@ const LEAST = 0.03; // of a side: a smaller box is a slip of the hand
 
 /**
  * Let a box be drawn over a picture: by dragging, or by keys where it has the focus: arrows move it, with Shift they
- * size it, Escape takes it away. changed: called with the box, or null.
+ * size it, Escape takes it away. A finger draws only after `arm(true)`: before that it scrolls the page. changed: called
+ * with the box, or null. `setBox` shows another box without a call, `stop` takes back a call that is still to come.
  */
 export function cropper(image, box, words, changed) {
   const mark = element("div.crop", { hidden: !box });
   const frame = element("div.frame", { tabindex: "0", role: "application", "aria-label": words.crop }, mark);
+  let said = box;
   let now = box;
   let from = null;
+  let waiting;
 
   const show = () => {
     mark.hidden = !now;
     if (now) ["left", "top", "width", "height"].forEach((side, number) => (mark.style[side] = `${100 * now[number]}%`));
+  };
+  const tell = () => {
+    clearTimeout(waiting);
+    if (String(now) === String(said)) return;
+    said = now;
+    changed(now);
   };
   const fit = () => {
     if (!image.naturalWidth) return;
@@ -95,8 +112,9 @@ export function cropper(image, box, words, changed) {
     const { left, top, width, height } = frame.getBoundingClientRect();
     return [(event.clientX - left) / width, (event.clientY - top) / height].map((value) => Math.min(1, Math.max(0, value)));
   };
+  const arm = (armed) => frame.classList.toggle("armed", armed);
   frame.addEventListener("pointerdown", (event) => {
-    if (event.button) return;
+    if (event.button || (event.pointerType === "touch" && !frame.classList.contains("armed"))) return;
     from = at(event);
     frame.setPointerCapture(event.pointerId);
   });
@@ -106,17 +124,20 @@ export function cropper(image, box, words, changed) {
     now = [Math.min(x, from[0]), Math.min(y, from[1]), Math.abs(x - from[0]), Math.abs(y - from[1])];
     show();
   });
-  const end = () => {
+  frame.addEventListener("pointerup", () => {
     if (!from) return;
     from = null;
     if (now && (now[2] < LEAST || now[3] < LEAST)) now = null;
     show();
-    if (String(now) !== String(box)) changed(now);
-  };
-  frame.addEventListener("pointerup", end);
-  frame.addEventListener("pointercancel", end);
+    tell();
+  });
+  frame.addEventListener("pointercancel", () => {
+    if (!from) return;
+    from = null;
+    now = said;
+    show();
+  });
   const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  let waiting;
   frame.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && now) now = null;
     else if (STEPS[event.key]) {
@@ -129,9 +150,15 @@ export function cropper(image, box, words, changed) {
     event.preventDefault();
     show();
     clearTimeout(waiting);
-    waiting = setTimeout(() => changed(now), 400);
+    waiting = setTimeout(tell, 400);
   });
   image.addEventListener("load", fit);
   new ResizeObserver(fit).observe(image);
-  return frame;
+  const setBox = (next) => {
+    if (String(next) === String(said)) return;
+    clearTimeout(waiting);
+    [said, now, from] = [next, next, null];
+    show();
+  };
+  return { frame, arm, setBox, stop: () => clearTimeout(waiting) };
 }

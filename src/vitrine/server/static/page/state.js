@@ -19,12 +19,26 @@ export function read(hash) {
     unlike: numbers(said.get("unlike")),
     threshold: threshold > 0 && threshold <= 1 ? threshold : 0,
     label: said.get("class"),
-    a: said.get("a"),
-    b: said.get("b"),
+    a: sided(said.get("a")),
+    b: sided(said.get("b")),
   };
 }
 
+const sided = (text) => (text !== null && sideOf(text) ? text : null);
+
 const numbers0 = (text) => (text ? text.split(",").map(Number).filter((value) => value >= 0 && value <= 1) : []);
+const boxed = (crop) => crop?.map((value) => value.toFixed(4)).join(",");
+
+/** A photo, or the part of it inside a box, as a side of a comparison: photo:KEY or photo:KEY@x,y,w,h. */
+export const side = (key, crop) => `photo:${key}${crop ? `@${boxed(crop)}` : ""}`;
+
+/** What a side is: {id} of an item, {key, crop} of a photo, or null where it is neither. */
+export function sideOf(text) {
+  if (/^\d+$/.test(text)) return numbers(text).length ? { id: Number(text) } : null;
+  const [, key, box] = /^photo:(\w+)(?:@([\d.,]+))?$/.exec(text) ?? [];
+  const crop = numbers0(box);
+  return key ? { key, crop: crop.length === 4 ? crop : null } : null;
+}
 
 /** The address of that. */
 export function write(state) {
@@ -35,13 +49,13 @@ export function write(state) {
     put("b", state.b);
   } else {
     put("photo", state.photo);
-    put("crop", state.crop?.map((value) => value.toFixed(4)).join(","));
+    put("crop", boxed(state.crop));
     put("like", state.like.join(","));
     put("unlike", state.unlike.join(","));
     put("min", state.threshold ? state.threshold.toFixed(2) : "");
     put("class", state.label);
   }
-  const rest = said.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+  const rest = said.toString().replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%40", "@");
   return `#${state.view}${rest && `?${rest}`}`;
 }
 
@@ -52,14 +66,31 @@ export const where = (label) => (label ? `label = '${label.replaceAll("'", "''")
 
 const memory = new Map();
 
-function store(mode) {
-  return new Promise((resolve, reject) => {
+let opened = null;
+
+/** One connection for as long as the page lives: one that nobody closes would hold up every change of the database. */
+function database() {
+  opened ??= new Promise((resolve, reject) => {
     const opening = indexedDB.open("vitrine", 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore("photos");
     opening.onerror = () => reject(opening.error);
-    opening.onsuccess = () => resolve(opening.result.transaction("photos", mode).objectStore("photos"));
+    opening.onsuccess = () => {
+      const made = opening.result;
+      made.onclose = () => (opened = null);
+      made.onversionchange = () => {
+        made.close();
+        opened = null;
+      };
+      resolve(made);
+    };
+  }).catch((error) => {
+    opened = null; // another time, perhaps
+    throw error;
   });
+  return opened;
 }
+
+const store = async (mode) => (await database()).transaction("photos", mode).objectStore("photos");
 
 const done = (request) =>
   new Promise((resolve, reject) => {
@@ -112,19 +143,31 @@ export function past() {
   }
 }
 
-export function remember(address, image) {
+/** Put a state in front of them. Photos that none of them shows any more are thrown away. */
+export async function remember(address, image) {
   const all = [{ address, image }, ...past().filter((one) => one.image !== image && one.address !== address)].slice(0, MANY);
   try {
     localStorage.setItem(PAST, JSON.stringify(all));
+    await prune();
   } catch {
     // full, or forbidden: there is no past then
   }
 }
 
-export function forget() {
+/** Delete the photos that are neither in the past nor in use since the page was opened. */
+async function prune() {
+  const wanted = new Set([...memory.keys(), ...past().map((one) => read(one.address.slice(one.address.indexOf("#"))).photo)]);
+  const photos = await store("readwrite");
+  const keys = await done(photos.getAllKeys());
+  for (const key of keys) if (!wanted.has(key)) photos.delete(key);
+}
+
+/** Forget the past and every photo. */
+export async function forget() {
+  memory.clear();
   try {
     localStorage.removeItem(PAST);
-    indexedDB.deleteDatabase("vitrine");
+    await done((await store("readwrite")).clear());
   } catch {
     // nothing was kept
   }
