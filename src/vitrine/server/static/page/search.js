@@ -140,10 +140,12 @@ class Search {
       this.rated = null;
       this.page.go({ [side]: this.state[side].filter((other) => other !== id) });
     };
+    const image = picture(this.page.thumbnail(id), "");
+    image.addEventListener("error", () => image.remove()); // an item that is gone
     return element(
       side === "like" ? "li.chip" : "li.chip.not",
       { "data-id": id },
-      picture(this.page.thumbnail(id), ""),
+      image,
       `${side === "like" ? "+" : "−"} ${id}`,
       button(word("drop"), drop, { sign: "×" }),
     );
