@@ -21,7 +21,7 @@ from pictures import save_folder, written
 from vitrine.datasets import drawn_garments
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize
 
 TOKEN = "a-token-of-the-tests"
 PHONE, TABLET, DESK = (390, 844), (820, 1180), (1440, 900)
@@ -121,9 +121,10 @@ Open = Callable[..., "Page"]
 def open_page(browser: "Browser", server: Server) -> Iterator[Open]:
     """Open the page; whatever it throws, whatever its policy forbids, and whatever it asks of others fails the test."""
     wrong: list[str] = []
+    others: list[str] = []
 
     def asked(request: "Request") -> None:
-        if not request.url.startswith((server.address, "data:", "blob:")):
+        if not request.url.startswith((server.address, *others, "data:", "blob:")):
             wrong.append(f"asked {request.url}")
 
     def said(message: "ConsoleMessage") -> None:
@@ -133,15 +134,23 @@ def open_page(browser: "Browser", server: Server) -> Iterator[Open]:
     contexts = []
 
     def opened(
-        hash: str = "", size: tuple[int, int] = DESK, locale: str = "en-GB", address: str | None = None
+        hash: str = "",
+        size: tuple[int, int] = DESK,
+        locale: str = "en-GB",
+        address: str | None = None,
+        scale: float = 1,
     ) -> "Page":
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, locale=locale)
+        """scale: pixels of the screen to one of the page."""
+        viewport: ViewportSize = {"width": size[0], "height": size[1]}
+        context = browser.new_context(viewport=viewport, locale=locale, device_scale_factor=scale)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", said)
         page.on("request", asked)
+        if address:
+            others.append(address)
         page.goto(f"{address or server.address}{hash}")
         return page
 

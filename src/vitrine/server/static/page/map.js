@@ -2,19 +2,35 @@
 
 import * as api from "./api.js";
 import { announce, ask, button, element, picture } from "./element.js";
+import { hands } from "./hands.js";
 import { Plane } from "./plane.js";
 import * as photo from "./photo.js";
 import * as states from "./state.js";
 import { counted, number, percent, word } from "./words.js";
 
-// Tableau 10 and lighter relatives: told apart by most eyes, on light and on dark
-const COLOURS = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8a8580", "#2f5f8f", "#a85a00", "#9c2a33", "#3b8079", "#2f7a2b", "#a88a00"];
+// As far apart as twenty can be that are seen on light and on dark ground; the first ten also by most who see less of
+// red or green. Then a grey for what shares a colour, and one for what has no class.
+const COLOURS = ["#b84034", "#acd034", "#f494f4", "#9464dc", "#1c4cb8", "#58a010", "#f47c10", "#882888", "#106410", "#10acf4", "#1cd0b8", "#f47094", "#e8b894", "#347cc4", "#109488", "#a07010", "#b8a01c", "#704c10", "#acc4f4", "#c44ca0"];
+const OTHERS = "#9a9a9a";
+const NONE = "#6b6b6b";
+const SOON = 2000; // milliseconds until a map that is being computed is asked for again
+const NEWER = 3000; // until it is asked for a newer one
+const FLIGHT = 900;
 const SHOWN = 60; // of what was selected
+const BATCH = 500; // removed at a time
 
 const packed = (colour) => {
   const value = Number.parseInt(colour.slice(1), 16);
   return (0xff000000 | ((value & 255) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
 };
+
+/** What a class is called here, however it is numbered on another map. */
+const keyOf = (name) => (name === null ? "none" : typeof name === "object" ? "others" : `=${name}`);
+
+function colourOf(number, names) {
+  const key = keyOf(names[number]);
+  return key === "none" ? NONE : key === "others" ? OTHERS : COLOURS[number % COLOURS.length];
+}
 
 /** Draw it into `main`. */
 export function mapView(page, main) {
@@ -33,70 +49,121 @@ export function mapView(page, main) {
 class MapView {
   constructor(page, main) {
     this.page = page;
-    this.off = new Set();
-    this.canvas = element("canvas", { tabindex: "0", role: "application", "aria-label": word("map.keys") });
-    this.legend = element("ul.legend");
+    this.off = new Set(); // classes, by key
+    this.removed = new Set(); // ids
+    this.canvas = element("canvas", { tabindex: "0", role: "application", "aria-label": word("map.keys"), hidden: true });
+    this.legend = element("ul.legend", { hidden: true });
     this.tip = element("div.tip", { hidden: true });
     this.side = element("aside.picked", { "aria-live": "polite" });
     this.said = element("p.said-over", { role: "status" });
     this.lassoing = button(word("map.lasso"), () => this.toggleLasso(), { pressed: "false" });
-    const tools = element(
+    this.tools = element(
       "div.over",
-      {},
+      { hidden: true },
       button(word("map.nearer"), () => this.plane?.zoom(1.6), { sign: "+" }),
       button(word("map.farther"), () => this.plane?.zoom(1 / 1.6), { sign: "−" }),
       button(word("map.all"), () => this.plane?.reset()),
       this.lassoing,
     );
-    this.frame = element("div.plane", {}, this.canvas, tools, this.legend, this.tip, this.said);
+    this.frame = element("div.plane", {}, this.canvas, this.tools, this.legend, this.tip, this.said);
     main.replaceChildren(element("h1.unseen", {}, word("nav.map")), element("div.mapped", {}, this.frame, this.side));
     this.stop = new AbortController();
   }
 
   leave() {
     this.stop.abort();
+    this.loading?.abort();
+    this.question?.abort();
     clearTimeout(this.again);
     this.resizing?.disconnect();
     this.themed?.disconnect();
+    this.plane?.stop();
   }
 
-  /** Get the map; while it is computed, say how far that is, and ask again. */
+  /** Get the map, and ask again until it is that of now; while there is none, say how far that is. */
   async load() {
+    this.loading?.abort();
+    this.loading = new AbortController();
+    clearTimeout(this.again);
     try {
-      const found = await api.map(this.stop.signal);
-      if (found.progress !== undefined) {
-        this.said.textContent = word("map.computing", { share: percent(found.progress) });
-        this.again = setTimeout(() => this.load(), 2000);
-        return;
+      const found = await api.map(this.loading.signal, this.tag);
+      if (found?.progress !== undefined) {
+        this.say(word("map.computing", { share: percent(found.progress) }));
+        return this.loadAgain(SOON);
       }
-      this.said.textContent = "";
-      this.begin(found);
+      if (found) this.show(found);
+      if (!this.current) this.loadAgain(NEWER);
     } catch (error) {
-      if (error.name !== "AbortError") this.said.textContent = this.page.sentence(error);
+      if (error.name === "AbortError") return;
+      if (!this.plane) this.say(this.page.sentence(error));
+      if (error.status === 503) this.loadAgain(error.after ? 1000 * error.after : NEWER);
     }
   }
 
-  begin({ ids, labels, names, points }) {
-    Object.assign(this, { ids, labels, names });
+  loadAgain(milliseconds) {
+    if (!this.stop.signal.aborted) this.again = setTimeout(() => this.load(), milliseconds);
+  }
+
+  say(text) {
+    this.said.textContent = text;
+  }
+
+  /** Another map, in place of the one before if there is one. */
+  show({ ids, labels, names, points, current, tag }) {
+    const before = this.plane && { ids: this.ids, points: this.plane.points };
+    Object.assign(this, { ids, labels, names, current, tag });
     this.placeOf = new Map();
     ids.forEach((id, place) => this.placeOf.set(id, place));
-    const colours = new Uint32Array(ids.length);
-    labels.forEach((label, place) => (colours[place] = packed(COLOURS[label % COLOURS.length])));
-    this.plane = new Plane(this.canvas, points, colours, (place) => this.page.thumbnail(ids[place]));
+    const packs = names.map((_, number) => packed(colourOf(number, names)));
+    const colours = Uint32Array.from(labels, (label) => packs[label]);
+    if (before) this.swap(before, points, colours);
+    else this.begin(points, colours);
+  }
+
+  begin(points, colours) {
+    this.say("");
+    this.frame.classList.add("ready");
+    for (const part of [this.canvas, this.tools, this.legend]) part.hidden = false;
+    this.plane = new Plane(this.canvas, points, colours, (place) => this.page.thumbnail(this.ids[place]));
     this.paper();
     this.themed = new MutationObserver(() => this.paper());
     this.themed.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paper(), { signal: this.stop.signal });
     this.resizing = new ResizeObserver(() => this.fit());
     this.resizing.observe(this.frame);
     this.drawLegend();
+    this.veil();
     this.listen();
     this.fit();
     this.follow();
   }
 
+  /** Newer points, while one looks to where one looked. A line that was drawn stays if what lay within it does. */
+  swap(before, points, colours) {
+    const { plane } = this;
+    const moved = before.ids.some((id, place) => {
+      const now = this.placeOf.get(id);
+      return now !== undefined && (points[2 * now] !== before.points[2 * place] || points[2 * now + 1] !== before.points[2 * place + 1]);
+    });
+    const lit = [...plane.lit].map((place) => before.ids[place]);
+    this.hide();
+    plane.take(points, colours);
+    plane.lit = this.placesOf(lit);
+    if (moved) plane.lasso = null;
+    this.drawLegend();
+    this.veil();
+    this.asked = null;
+    this.follow(false);
+  }
+
+  /** Where those items are, as far as they are on the map. */
+  placesOf(ids) {
+    return new Set(ids.map((id) => this.placeOf.get(id)).filter((place) => place !== undefined));
+  }
+
   fit() {
     const { clientWidth, clientHeight } = this.frame;
-    if (clientWidth && clientHeight) this.plane.resize(clientWidth, clientHeight);
+    if (clientWidth && clientHeight) this.plane.resize(clientWidth, clientHeight, devicePixelRatio);
   }
 
   /** The colours of the theme. */
@@ -110,124 +177,101 @@ class MapView {
 
   // --- what is asked, on the map
 
-  /** Light up what the search finds, and let a photo fly to its place. */
-  async follow() {
+  /** Light up what the search finds, and let a photo fly to its place. flying: false where it is known already. */
+  async follow(flying = true) {
     const { page, plane } = this;
     if (!plane) return;
-    const { state } = page;
-    const asked = `${state.photo} ${state.crop} ${state.like} ${state.unlike}`;
+    const { photo: key, crop, like, unlike, threshold, label } = page.state;
+    const asked = JSON.stringify([key, crop, like, unlike, threshold, label]);
     if (asked === this.asked) return;
     this.asked = asked;
-    plane.marks = [];
-    plane.lit = new Set();
-    plane.draw();
+    this.question?.abort();
+    this.question = new AbortController();
+    const { signal } = this.question;
+    this.say("");
+    if (flying) this.light([], []);
     try {
-      const whole = state.photo ? await states.kept(state.photo) : null;
-      if (!whole && !state.like.length) return;
-      const shown = whole && (await photo.part(whole, state.crop).catch(() => whole));
-      const query = { photo: shown, like: state.like, unlike: state.unlike, k: states.PAGE, threshold: null, where: null, lang: "en" };
-      const [found, place] = await Promise.all([api.search(query, this.stop.signal), shown ? api.place(shown, this.stop.signal) : null]);
-      plane.lit = new Set(found.matches.map((match) => this.placeOf.get(match.id)).filter((one) => one !== undefined));
-      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-      if (place) {
-        const image = await createImageBitmap(shown).catch(() => null);
-        plane.marks = [[place.x, place.y, image]];
-        await plane.fly(place.x, place.y, [...plane.lit], calm ? 0 : 900);
-      } else {
-        const first = this.placeOf.get(state.like[0]);
-        if (first !== undefined) {
-          await plane.fly(plane.points[2 * first], plane.points[2 * first + 1], [...plane.lit], calm ? 0 : 900);
-          plane.lit.add(first);
-          plane.draw();
-        }
-      }
-      announce(counted("found", found.matches.length));
+      const whole = key ? await states.kept(key) : null;
+      if (key && !whole) this.say(word("gone"));
+      if (!whole && !like.length) return;
+      const shown = whole && (await photo.part(whole, crop).catch(() => whole));
+      const query = { photo: shown, like, unlike, k: states.PAGE, threshold: threshold || null, where: states.where(label), lang: "en" };
+      const [found, place] = await Promise.all([api.search(query, signal), shown ? api.place(shown, signal) : null]);
+      const image = shown && (await createImageBitmap(shown).catch(() => null));
+      if (signal.aborted) return;
+      this.light(found.matches.map((match) => match.id), place ? [[place.x, place.y, image]] : []);
+      await this.goTo(place, like, flying);
+      if (!signal.aborted) announce(counted("found", found.matches.length));
     } catch (error) {
-      if (error.name !== "AbortError") this.said.textContent = this.page.sentence(error);
+      if (!signal.aborted) this.say(page.sentence(error));
     }
+  }
+
+  light(ids, marks) {
+    this.plane.lit = this.placesOf(ids);
+    this.plane.marks = marks;
+    this.plane.draw();
+  }
+
+  /** To where the photo is, or the first of the items that were asked for; that is lit, too. */
+  async goTo(place, like, flying) {
+    const { plane } = this;
+    const near = [...plane.lit];
+    const first = place ? undefined : this.placeOf.get(like[0]);
+    if (first !== undefined) plane.lit.add(first);
+    const [x, y] = place ? [place.x, place.y] : first === undefined ? [] : plane.points.subarray(2 * first, 2 * first + 2);
+    plane.draw();
+    if (x === undefined || !flying) return;
+    await plane.fly(x, y, near, matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : FLIGHT);
   }
 
   drawLegend() {
     const counts = new Map();
-    for (const label of this.labels) counts.set(label, (counts.get(label) ?? 0) + 1);
-    const lines = [...counts].sort((a, b) => this.name(a[0]).localeCompare(this.name(b[0]))).map(([label, count]) => {
+    this.labels.forEach((label, place) => {
+      if (!this.removed.has(this.ids[place])) counts.set(label, (counts.get(label) ?? 0) + 1);
+    });
+    const last = (label) => Number(typeof this.names[label] !== "string");
+    const order = ([a], [b]) => last(a) - last(b) || (last(a) ? a - b : this.name(a).localeCompare(this.name(b)));
+    const lines = [...counts].sort(order).map(([label, count]) => {
       const dot = element("i");
-      dot.style.background = COLOURS[label % COLOURS.length];
-      const line = element("button", { type: "button", "aria-pressed": String(!this.off.has(label)), onclick: () => this.toggle(label, line) }, dot, element("span", {}, this.name(label)), element("b", {}, number(count)));
+      dot.style.background = colourOf(label, this.names);
+      const key = keyOf(this.names[label]);
+      const line = element("button", { type: "button", "aria-pressed": String(!this.off.has(key)), onclick: () => this.toggle(key, line) }, dot, element("span", {}, this.name(label)), element("b", {}, number(count)));
       return element("li", {}, line);
     });
     this.legend.replaceChildren(...lines);
   }
 
   name(label) {
-    return this.names[label] === "no class" ? word("noClass") : this.page.named(this.names[label]);
+    const name = this.names[label];
+    if (name === null) return word("noClass");
+    return typeof name === "object" ? counted("map.others", name.others) : this.page.named(name);
   }
 
-  toggle(label, line) {
-    if (!this.off.delete(label)) this.off.add(label);
-    line.setAttribute("aria-pressed", String(!this.off.has(label)));
-    this.labels.forEach((one, place) => (this.plane.hidden[place] = Number(this.off.has(one))));
+  toggle(key, line) {
+    if (!this.off.delete(key)) this.off.add(key);
+    line.setAttribute("aria-pressed", String(!this.off.has(key)));
+    this.veil();
+  }
+
+  /** Hide what is switched off, and what was removed. */
+  veil() {
+    const off = this.names.map((name) => this.off.has(keyOf(name)));
+    this.labels.forEach((label, place) => (this.plane.hidden[place] = Number(off[label] || this.removed.has(this.ids[place]))));
     this.plane.draw();
   }
 
   // --- hands
 
   listen() {
-    const { canvas, plane } = this;
-    const held = new Map();
-    let moved = 0;
-    const at = (event) => [event.offsetX, event.offsetY];
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      this.hide();
-      plane.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), ...at(event));
-    }, { passive: false });
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      held.set(event.pointerId, at(event));
-      moved = 0;
-      if (this.drawing) plane.lasso = [at(event)];
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      const before = held.get(event.pointerId);
-      if (!before) return this.hover(...at(event));
-      const now = at(event);
-      held.set(event.pointerId, now);
-      moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
-      if (this.drawing) {
-        plane.lasso?.push(now);
-        plane.draw();
-      } else if (held.size === 2) {
-        const [other] = [...held].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
-        const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]) || 1;
-        plane.zoom(apart(now) / apart(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
-      } else {
-        this.hide();
-        plane.pan(now[0] - before[0], now[1] - before[1]);
-      }
-    });
-    const up = (event) => {
-      if (!held.delete(event.pointerId)) return;
-      if (this.drawing && plane.lasso) this.pick(plane.inside(plane.lasso));
-      else if (moved < 4 && event.type === "pointerup") {
-        const place = plane.at(...at(event));
-        if (place >= 0) this.page.go({ view: "search", photo: null, crop: null, like: [this.ids[place]], unlike: [] });
-      }
-    };
-    canvas.addEventListener("pointerup", up);
-    canvas.addEventListener("pointercancel", up);
-    canvas.addEventListener("pointerleave", () => this.hide());
-    const STEPS = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] };
-    canvas.addEventListener("keydown", (event) => {
-      if (STEPS[event.key]) plane.pan(...STEPS[event.key]);
-      else if (event.key === "+" || event.key === "=") plane.zoom(1.6);
-      else if (event.key === "-") plane.zoom(1 / 1.6);
-      else if (event.key === "0" || event.key === "Home") plane.reset();
-      else if (event.key === "Enter") {
-        const place = plane.at(canvas.width / 2, canvas.height / 2);
-        if (place >= 0) this.page.go({ view: "search", photo: null, crop: null, like: [this.ids[place]], unlike: [] });
-      } else return;
-      event.preventDefault();
+    const { plane } = this;
+    hands(plane, {
+      drawing: () => this.drawing,
+      hide: () => this.hide(),
+      hover: (x, y) => this.hover(x, y),
+      point: (place) => this.page.go({ view: "search", photo: null, crop: null, like: [this.ids[place]], unlike: [] }),
+      drawn: (line) => this.pick(plane.inside(line)),
+      dropped: () => this.unpick(),
     });
   }
 
@@ -270,7 +314,7 @@ class MapView {
       element("li", {}, element("a", { href: states.write({ ...page.state, view: "search", photo: null, crop: null, like: [id], unlike: [], label: null }), "aria-label": `${word("from")}: ${id}` }, picture(page.thumbnail(id), "", { loading: "lazy" }))),
     );
     const acts = ids.length
-      ? [button(word("map.export"), () => this.export(ids)), page.writable() ? button(word("remove"), () => this.remove(ids), { kind: "bad" }) : null]
+      ? [button(word("map.export"), () => this.export(ids)), page.writable() ? button(word("remove"), () => this.remove(ids), { kind: "bad.writes" }) : null]
       : [];
     this.side.replaceChildren(
       element("h2", {}, counted("map.selected", ids.length)),
@@ -278,7 +322,6 @@ class MapView {
       element("div.row", {}, ...acts, button(word("map.drop"), () => this.unpick(), { kind: "quiet" })),
       element("ul.small-grid", {}, shown),
     );
-    this.fit();
   }
 
   unpick() {
@@ -289,9 +332,10 @@ class MapView {
 
   /** A CSV of what is selected: id, class and place. */
   export(ids) {
-    const lines = ids.map((id) => {
+    const lines = ids.filter((id) => this.placeOf.has(id)).map((id) => {
       const place = this.placeOf.get(id);
-      const label = this.names[this.labels[place]] ?? "";
+      const name = this.names[this.labels[place]];
+      const label = typeof name === "string" ? name : "";
       return [id, `"${label.replaceAll('"', '""')}"`, this.plane.points[2 * place], this.plane.points[2 * place + 1]].join(",");
     });
     const address = URL.createObjectURL(new Blob([`id,label,x,y\n${lines.join("\n")}\n`], { type: "text/csv" }));
@@ -305,12 +349,23 @@ class MapView {
     const sure = await ask(counted("map.sure", ids.length), word("remove"), word("no"), { text: word("remove.text", { name: page.catalogue.catalogue }), bad: true });
     if (!sure) return;
     try {
-      for (let first = 0; first < ids.length; first += 500) await api.remove(ids.slice(first, first + 500), page.token);
-      for (const id of ids) this.plane.hidden[this.placeOf.get(id)] = 1;
+      for (let first = 0; first < ids.length; first += BATCH) {
+        const batch = ids.slice(first, first + BATCH);
+        await api.remove(batch, page.token);
+        this.gone(batch);
+      }
       this.unpick();
-      await page.refresh();
     } catch (error) {
-      this.said.textContent = page.sentence(error);
+      this.say(page.sentence(error));
     }
+    await page.refresh().catch((error) => this.say(page.sentence(error)));
+    this.load();
+  }
+
+  /** Those were removed, whatever becomes of the others. */
+  gone(ids) {
+    for (const id of ids) this.removed.add(id);
+    this.drawLegend();
+    this.veil();
   }
 }

@@ -1,11 +1,15 @@
 // Many points on a canvas: written pixel by pixel from afar, with their thumbnails near by. Knows no server and no words.
+// Lengths and places on the canvas are in pixels of the page; only what is painted knows of the screen's, which are finer.
+
+import { Pictures } from "./pictures.js";
 
 const NEAR = 300; // so few points in sight are shown as pictures
-const LOADED = 1500; // pictures that are kept
 const REACH = 12; // pixels: how far from a point a pointer may be
 const CELLS = 128; // on a side of the grid that finds points
 const SEEN = 7; // of what is lit, in sight after a flight
 const MARGIN = 0.04; // of the smaller side, around all points
+const REST = 120; // milliseconds without a movement until thumbnails are asked for
+const FINEST = 2; // pixels of the screen to one of the page: more would be slow and not be seen
 
 export class Plane {
   /**
@@ -13,19 +17,35 @@ export class Plane {
    * picture: place of a point -> address of its thumbnail.
    */
   constructor(canvas, points, colours, picture) {
-    Object.assign(this, { canvas, points, colours, picture });
+    this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
-    this.hidden = new Uint8Array(points.length / 2);
-    this.lit = new Set();
+    this.pictures = new Pictures(picture, () => this.draw());
+    this.lasso = null; // [[x, y], ...], in points' coordinates
     this.marks = []; // [x, y, image or null]
-    this.lasso = null; // points of the screen
-    this.pictures = new Map();
-    this.frames = 0;
+    [this.width, this.height, this.ratio] = [0, 0, 1];
+    this.flight = 0;
     this.ground = 0xffffffff;
     this.ink = "#000";
     this.accent = "#0a6";
+    this.take(points, colours);
+  }
+
+  /** Other points, while one looks to where one looked. */
+  take(points, colours) {
+    Object.assign(this, { points, colours });
+    this.hidden = new Uint8Array(points.length / 2);
+    this.lit = new Set();
+    this.pictures.forget();
     this.fitBox();
     this.index();
+    this.least = this.whole() / 2;
+  }
+
+  /** Nothing moves or is loaded any more. */
+  stop() {
+    this.flight++;
+    clearTimeout(this.resting);
+    this.pictures.forget();
   }
 
   get count() {
@@ -76,39 +96,65 @@ export class Plane {
 
   // --- where one looks
 
-  /** All of it in sight. */
-  reset() {
-    const [w, h] = [this.canvas.width, this.canvas.height];
-    this.scale = (Math.min(w, h) * (1 - 2 * MARGIN)) / this.span;
-    this.x = w / 2 - ((this.box[0] + this.box[2]) / 2) * this.scale;
-    this.y = h / 2 - ((this.box[1] + this.box[3]) / 2) * this.scale;
-    this.least = this.scale / 2;
-    this.draw();
+  /** The scale at which all of it is in sight. */
+  whole() {
+    return (Math.min(this.width, this.height) * (1 - 2 * MARGIN)) / this.span;
   }
 
-  resize(width, height) {
-    if (this.canvas.width === width && this.canvas.height === height) return;
-    const first = this.scale === undefined;
-    const [dx, dy] = [(width - this.canvas.width) / 2, (height - this.canvas.height) / 2];
-    Object.assign(this.canvas, { width, height });
-    this.image = this.context.createImageData(width, height);
+  /** All of it in sight. */
+  reset() {
+    this.flight++;
+    this.scale = this.whole();
+    this.x = this.width / 2 - ((this.box[0] + this.box[2]) / 2) * this.scale;
+    this.y = this.height / 2 - ((this.box[1] + this.box[3]) / 2) * this.scale;
+    this.least = this.scale / 2;
+    this.moved();
+  }
+
+  /** ratio: pixels of the screen to one of the page. */
+  resize(width, height, ratio = 1) {
+    const fine = Math.min(ratio, FINEST);
+    if (this.width === width && this.height === height && this.ratio === fine) return;
+    const [dx, dy] = [(width - this.width) / 2, (height - this.height) / 2];
+    Object.assign(this, { width, height, ratio: fine });
+    Object.assign(this.canvas, { width: Math.round(width * fine), height: Math.round(height * fine) });
+    this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    if (first) return this.reset();
-    this.pan(dx, dy);
+    if (this.scale === undefined) this.reset();
+    else {
+      this.x += dx;
+      this.y += dy;
+      this.moved();
+    }
+    this.paint(); // now: a canvas of a new size is black until it is painted
   }
 
   pan(dx, dy) {
+    this.flight++;
     this.x += dx;
     this.y += dy;
-    this.draw();
+    this.moved();
   }
 
   /** Nearer by that factor, what lies at (x, y) of the canvas staying there. */
-  zoom(factor, x = this.canvas.width / 2, y = this.canvas.height / 2) {
+  zoom(factor, x = this.width / 2, y = this.height / 2) {
+    this.flight++;
     const scale = Math.max(this.least, Math.min(this.most, this.scale * factor));
     this.x = x - ((x - this.x) / this.scale) * scale;
     this.y = y - ((y - this.y) / this.scale) * scale;
     this.scale = scale;
+    this.moved();
+  }
+
+  /** Draw, and ask for thumbnails once it rests. */
+  moved() {
+    clearTimeout(this.resting);
+    this.still = false;
+    this.resting = setTimeout(() => {
+      this.still = true;
+      this.pictures.retry();
+      this.draw();
+    }, REST);
     this.draw();
   }
 
@@ -119,22 +165,24 @@ export class Plane {
 
   /**
    * Go to (x, y), so near that those places of points that lie next to it are in sight, within that many milliseconds.
-   * Done when there.
+   * Done when there, or when something else moved it meanwhile: then it is not there.
    */
   fly(x, y, places = [], milliseconds = 700) {
     const apart = places.map((i) => Math.hypot(this.points[2 * i] - x, this.points[2 * i + 1] - y)).sort((a, b) => a - b);
     const reach = apart[Math.min(apart.length - 1, SEEN)] || this.span / 30;
-    const to = Math.max(4 * this.least, Math.min(this.most, (0.42 * Math.min(this.canvas.width, this.canvas.height)) / reach));
-    const from = { scale: this.scale, x: (this.canvas.width / 2 - this.x) / this.scale, y: (this.canvas.height / 2 - this.y) / this.scale };
+    const to = Math.max(4 * this.least, Math.min(this.most, (0.42 * Math.min(this.width, this.height)) / reach));
+    const from = { scale: this.scale, x: (this.width / 2 - this.x) / this.scale, y: (this.height / 2 - this.y) / this.scale };
     const begin = performance.now();
+    const flight = ++this.flight;
     return new Promise((resolve) => {
       const step = () => {
+        if (this.flight !== flight) return resolve();
         const part = milliseconds ? Math.min(1, (performance.now() - begin) / milliseconds) : 1;
         const eased = part * part * (3 - 2 * part);
         this.scale = from.scale * (to / from.scale) ** eased;
-        this.x = this.canvas.width / 2 - (from.x + (x - from.x) * eased) * this.scale;
-        this.y = this.canvas.height / 2 - (from.y + (y - from.y) * eased) * this.scale;
-        this.draw();
+        this.x = this.width / 2 - (from.x + (x - from.x) * eased) * this.scale;
+        this.y = this.height / 2 - (from.y + (y - from.y) * eased) * this.scale;
+        this.moved();
         if (part < 1) requestAnimationFrame(step);
         else resolve();
       };
@@ -145,7 +193,8 @@ export class Plane {
   /** The place of the point that lies at (x, y) of the canvas, or nearest within reach; -1 for none. */
   at(x, y) {
     const reach = Math.max(REACH, this.near ? this.side / 2 : 0);
-    const [mx, my, r] = [(x - this.x) / this.scale, (y - this.y) / this.scale, reach / this.scale];
+    const [mx, my] = this.below(x, y);
+    const r = reach / this.scale;
     let best = -1;
     let least = r * r;
     for (const i of this.within(mx - r, my - r, mx + r, my + r)) {
@@ -156,11 +205,17 @@ export class Plane {
     return best;
   }
 
-  /** The places of all points inside a line around them on the canvas: [[x, y], ...]. */
+  /** What lies at (x, y) of the canvas, in points' coordinates. */
+  below(x, y) {
+    return [(x - this.x) / this.scale, (y - this.y) / this.scale];
+  }
+
+  /** The places of all points inside a line around them: [[x, y], ...], in points' coordinates. */
   inside(line) {
-    const [xs, ys] = [line.map(([x]) => (x - this.x) / this.scale), line.map(([, y]) => (y - this.y) / this.scale)];
+    const [xs, ys] = [line.map(([x]) => x), line.map(([, y]) => y)];
+    const [least, most] = [(all) => all.reduce((a, b) => Math.min(a, b)), (all) => all.reduce((a, b) => Math.max(a, b))];
     const found = [];
-    for (const i of this.within(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys))) {
+    for (const i of this.within(least(xs), least(ys), most(xs), most(ys))) {
       if (!this.hidden[i] && enclosed(this.points[2 * i], this.points[2 * i + 1], xs, ys)) found.push(i);
     }
     return found;
@@ -178,11 +233,11 @@ export class Plane {
   }
 
   paint() {
-    this.frames++;
-    const { canvas, points, pixels, scale, x, y } = this;
+    const { canvas, points, pixels, ratio } = this;
     const [w, h] = [canvas.width, canvas.height];
+    const [scale, x, y] = [this.scale * ratio, this.x * ratio, this.y * ratio];
     pixels.fill(this.ground);
-    const size = Math.max(2, Math.min(6, Math.round(1.5 * Math.sqrt(scale / this.least / 2))));
+    const size = Math.round(ratio * Math.max(2, Math.min(6, Math.round(1.5 * Math.sqrt(this.scale / this.least / 2)))));
     const seen = [];
     let count = 0;
     for (const i of this.within(-x / scale, -y / scale, (w - x) / scale, (h - y) / scale)) {
@@ -197,41 +252,36 @@ export class Plane {
       }
     }
     this.context.putImageData(this.image, 0, 0);
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.near = count <= NEAR && count > 0;
+    if (this.still) this.pictures.want(this.near ? this.inward(seen) : []);
     if (this.near) this.paintPictures(seen);
     this.paintLit();
     this.paintMarks();
     this.paintLasso();
   }
 
-  paintPictures(seen) {
-    const area = (this.canvas.width * this.canvas.height) / Math.max(seen.length, 12);
-    this.side = Math.round(Math.max(24, Math.min(96, 0.5 * Math.sqrt(area))));
-    for (const i of seen) {
-      const image = this.loaded(i);
-      const [px, py] = this.place(i);
-      if (image) this.framed(image, px, py, this.side, this.colour(i));
-    }
+  /** Those places of points, the nearest to the middle of the canvas first. */
+  inward(places) {
+    const [mx, my] = this.below(this.width / 2, this.height / 2);
+    const far = (i) => (this.points[2 * i] - mx) ** 2 + (this.points[2 * i + 1] - my) ** 2;
+    return [...places].sort((a, b) => far(a) - far(b));
   }
 
-  /** The picture of a point, if it is there already; else it is asked for. */
-  loaded(i) {
-    let image = this.pictures.get(i);
-    if (!image) {
-      if (this.pictures.size > LOADED) this.pictures.delete(this.pictures.keys().next().value);
-      image = new Image();
-      image.onload = () => this.draw();
-      image.src = this.picture(i);
-      this.pictures.set(i, image);
+  paintPictures(seen) {
+    const area = (this.width * this.height) / Math.max(seen.length, 12);
+    this.side = Math.round(Math.max(24, Math.min(96, 0.5 * Math.sqrt(area))));
+    for (const i of seen) {
+      const image = this.pictures.of(i);
+      if (image) this.framed(image, ...this.place(i), this.side, this.colour(i));
     }
-    return image.complete && image.naturalWidth ? image : null;
   }
 
   framed(image, px, py, side, colour) {
     const { context } = this;
     const scale = side / Math.max(image.naturalWidth ?? image.width, image.naturalHeight ?? image.height);
     const [w, h] = [(image.naturalWidth ?? image.width) * scale, (image.naturalHeight ?? image.height) * scale];
-    context.imageSmoothingEnabled = scale < 1;
+    context.imageSmoothingEnabled = scale * this.ratio < 1;
     context.fillStyle = colour;
     context.fillRect(px - w / 2 - 2, py - h / 2 - 2, w + 4, h + 4);
     context.drawImage(image, px - w / 2, py - h / 2, w, h);
@@ -274,7 +324,7 @@ export class Plane {
     if (!this.lasso?.length) return;
     const { context } = this;
     context.beginPath();
-    this.lasso.forEach(([px, py], number) => (number ? context.lineTo(px, py) : context.moveTo(px, py)));
+    for (const [mx, my] of this.lasso) context.lineTo(mx * this.scale + this.x, my * this.scale + this.y);
     context.closePath();
     context.strokeStyle = this.accent;
     context.lineWidth = 2;
