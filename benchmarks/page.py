@@ -1,6 +1,6 @@
 """The page in headless Chromium, against a real server with the demo's catalogue of 70,000 and its map.
 
-    VITRINE_DATA=... python benchmarks/page.py [--turns 5] [--json]
+    VITRINE_DATA=... python benchmarks/page.py [--turns 5] [--scale 1] [--json]
 
 Needs the development tools and Chromium. The catalogue and its map are made in VITRINE_HOME if they are missing. Each
 turn is a browser that has kept nothing. Measured:
@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from vitrine.datasets import drawn_garments
 
-SIZE = {"width": 1440, "height": 900}
+SIZE: ViewportSize = {"width": 1440, "height": 900}
 Facts = dict[str, float]
 FRAMES = """async ([what, count]) => {
     const canvas = document.querySelector('canvas');
@@ -156,18 +156,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="lines of JSON, for results/page.jsonl")
+    parser.add_argument("--scale", type=float, default=1, help="pixels of the screen to one of the page; default: 1")
     options = parser.parse_args()
     turns: list[Facts] = []
     with tempfile.TemporaryDirectory() as folder, server() as address, browser() as running:
         file = photo(Path(folder))
         version = running.version
         for _ in range(options.turns):
-            page = running.new_page(viewport=SIZE)  # type: ignore[arg-type]
+            page = running.new_page(viewport=SIZE, device_scale_factor=options.scale)
             until_map(page, address)
             turns.append({**opened(page, address), **answered(page, file), **mapped(page, address), **near(page, file)})
             page.close()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    facts: dict[str, Any] = {"chromium": version, "machine": machine, "turns": options.turns}
+    facts: dict[str, Any] = {"chromium": version, "machine": machine, "turns": options.turns, "scale": options.scale}
     print(json.dumps(facts) if options.json else ", ".join(f"{key} {value}" for key, value in facts.items()))
     for key in turns[0]:
         values = [turn[key] for turn in turns]

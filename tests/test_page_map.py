@@ -295,8 +295,10 @@ def test_a_newer_question_ends_the_one_before(open_page: Open) -> None:
 def test_a_flight_ends_when_somebody_moves(open_page: Open) -> None:
     page = open_page()
     made(page, binary(lattice(40), ["a"], [0] * 1600))
-    page.evaluate("location.hash = '#map?like=20'")
-    page.wait_for_timeout(400)  # it flies
+    with page.expect_response("**/api/search") as answered:
+        page.evaluate("location.hash = '#map?like=20'")
+    answered.value.finished()
+    page.wait_for_timeout(200)  # it flies
     page.get_by_role("button", name="All", exact=True).click()
     at_once = pixels(page)
     page.wait_for_timeout(1200)

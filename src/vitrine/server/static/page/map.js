@@ -356,6 +356,7 @@ class MapView {
       }
       this.unpick();
     } catch (error) {
+      if (error.code === "token") page.lock();
       this.say(page.sentence(error));
     }
     await page.refresh().catch((error) => this.say(page.sentence(error)));
