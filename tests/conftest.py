@@ -5,6 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a test a core: threads beyond that only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +19,7 @@ from vitrine.datasets import Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.indexing.folder import FolderSync
 
+pytest_plugins = ["page_fixtures"]
 REAL_DATA = os.environ.get("VITRINE_DATA")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vitrine import images
-from vitrine.catalogue import Item, content_hash, filters, relevance
+from vitrine.catalogue import Item, Vectors, content_hash, filters, relevance
 from vitrine.catalogue.relevance import Example, Page
 from vitrine.encoder import Outputs, Prediction
 from vitrine.errors import ImageError, InputError, ItemError
@@ -210,6 +210,11 @@ def remove(desk: Desk, ids: Sequence[int]) -> Answer:
     if not removed:
         raise ItemError(f"The catalogue {desk.catalogue.name!r} has none of these items; nothing was removed.")
     return {"catalogue": desk.catalogue.name, "removed": removed, "items": len(desk.catalogue)}
+
+
+def embedded(desk: Desk, upload: Upload) -> Vectors:
+    """(1, d) float32: the picture's embedding. Raises ImageError."""
+    return _see(desk, upload).outputs.embeddings
 
 
 # --- parts of answers

@@ -9,7 +9,7 @@ from fastapi.telemetry import TelemetryConfig
 
 import vitrine
 from vitrine.encoder import Encoder
-from vitrine.server import about, asking, items, problems, schemas, static_files
+from vitrine.server import about, asking, items, maps, problems, schemas, static_files
 from vitrine.server.counters import Counters, Counting
 from vitrine.server.desks import Desks
 from vitrine.server.limits import Gate, Limits
@@ -50,6 +50,7 @@ def create_app(settings: Settings, encoder: Encoder | None = None) -> FastAPI:
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.maps.close()
         desks.close()
 
     app = FastAPI(
@@ -63,8 +64,9 @@ def create_app(settings: Settings, encoder: Encoder | None = None) -> FastAPI:
         telemetry=_SILENT,
     )
     app.state.desks, app.state.counters, app.state.token = desks, counters, settings.token
+    app.state.maps = maps.Maps(settings.catalogue)
     problems.install(app)
-    for router in (asking.router, items.router, about.router):
+    for router in (asking.router, items.router, maps.router, about.router):
         app.include_router(router)
     static_files.serve(app, static_files.read())
     app.add_middleware(Gate, limits=settings.limits)  # the last that is added is the outermost

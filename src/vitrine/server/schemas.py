@@ -269,6 +269,24 @@ class ModelAnswer(BaseModel):
     metrics: dict[str, float]
 
 
+class PlaceForm(Form):
+    image: Annotated[UploadFile, Field(description="The picture.")]
+
+
+class PlaceAnswer(BaseModel):
+    """On the scale of the map's points."""
+
+    x: float
+    y: float
+
+
+class Computing(BaseModel):
+    """progress: 0 to 1."""
+
+    status: Literal["computing"]
+    progress: float
+
+
 class Health(BaseModel):
     status: Literal["ok"]
 

@@ -1,0 +1,284 @@
+"""Routes of the map: where every item lies, and where a new picture falls. The map is computed in a process of its own,
+so that answers do not wait for it, and its memory goes when it is done.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import JSONResponse
+
+from vitrine import projection
+from vitrine.catalogue import Vectors, folders, map_file
+from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue.map_file import StoredMap
+from vitrine.errors import InputError, VitrineError
+from vitrine.server import answers, schemas
+from vitrine.server.desks import Desk, desks_of
+from vitrine.server.problems import Refusal, documented
+from vitrine.server.uploads import upload
+
+if TYPE_CHECKING:
+    from vitrine.mapping import Classes
+
+router = APIRouter(prefix="/api/map", tags=["map"])
+
+_NICE = 10
+_WAIT = {"Retry-After": "2"}
+_AGAIN = 600  # seconds after which a map that could not be kept is tried again
+_BINARY = {"description": "Where all items lie: see docs/server.md.", "content": {"application/octet-stream": {}}}
+
+
+@dataclass
+class _Computing:
+    """A process that computes a map. generation: of the catalogue that it began with. share: 0 to 1, how far it is.
+    failed: when it was found to have ended without a map, by the monotonic clock.
+    """
+
+    process: SpawnProcess
+    generation: int
+    share: "multiprocessing.sharedctypes.Synchronized[float]"
+    failed: float | None = None
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A map as it is sent, and what it was made of: its own generation, and the catalogue's."""
+
+    of: tuple[int, int]
+    content: bytes
+
+    @property
+    def tag(self) -> str:
+        """Its ETag."""
+        return f'"{self.of[0]}-{self.of[1]}"'
+
+
+@dataclass
+class Maps:
+    """What is known of the map of the catalogue of that name, by all threads. To be closed."""
+
+    name: str
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _computing: _Computing | None = None
+    _packed: _Packed | None = None
+    _here: threading.local = field(default_factory=threading.local)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._computing is not None and self._computing.process.is_alive():
+                self._computing.process.terminate()
+                self._computing.process.join()
+
+    def whole(self, desk: Desk) -> _Packed | float:
+        """The map as it is sent, an older one while a newer is computed; while there is none, how far it is, 0 to 1.
+
+        Raises InputError for fewer items than a map needs; Refusal where it could not be computed, or not be kept.
+        """
+        stored, generation = _stored(desk)
+        if stored is None or stored.generation < generation:
+            share = self._compute(desk, generation)
+            if stored is None:
+                if share is not None:
+                    return share
+                stored, generation = _stored(desk)  # it came meanwhile
+        if stored is None:
+            return 1.0
+        with self._lock:
+            packed = self._packed
+        if packed is None or packed.of != (stored.generation, generation):
+            packed = _Packed((stored.generation, generation), _pack(desk, stored, stored.generation >= generation))
+            with self._lock:
+                self._packed = packed
+        return packed
+
+    def place(self, desk: Desk, vectors: Vectors) -> tuple[float, float]:
+        """Where a picture falls, by its embedding (1, d). Raises Refusal while there is no map."""
+        from vitrine.mapping import Placing
+
+        stored, _ = _stored(desk)
+        if stored is None:
+            raise Refusal(503, "map", "The map is not computed yet; ask for /api/map until it is there.", _WAIT)
+        kept: tuple[LocalCatalogue, int, Placing] | None = getattr(self._here, "placing", None)
+        if kept is None or kept[0] is not desk.catalogue or kept[1] != stored.generation:
+            kept = self._here.placing = (desk.catalogue, stored.generation, Placing(desk.catalogue, stored))
+        with desk.counters.stage("place"):
+            x, y = kept[2].place(vectors)[0].tolist()
+        return x, y
+
+    def _compute(self, desk: Desk, generation: int) -> float | None:
+        """Have it computed, unless it is already; how far that is, None where it is done.
+
+        Raises Refusal where there is no map at all, and the last attempt at this generation left none: the disk may be
+        full, and to try with every request would keep a core busy for nothing.
+        """
+        if len(desk.catalogue) < projection.LEAST:
+            raise InputError(
+                f"A map needs {projection.LEAST} items at least; the catalogue {self.name!r} has"
+                f" {len(desk.catalogue)}: add more with `vitrine index add`."
+            )
+        with self._lock:
+            now = self._computing
+            if now is not None and now.process.is_alive():
+                return now.share.value
+            there, _ = _stored(desk)  # after it has ended
+            if there is not None and there.generation >= generation:
+                return None
+            if now is not None and now.generation == generation:
+                if now.failed is None:
+                    now.failed = time.monotonic()
+                left = now.failed + _AGAIN - time.monotonic()
+                if left > 0:
+                    if there is None:
+                        raise self._refusal(left)
+                    return None
+            self._computing = _start(self.name, generation)
+            return 0.0
+
+    def _refusal(self, left: float) -> Refusal:
+        """left: seconds until it is tried again."""
+        return Refusal(
+            503,
+            "map",
+            f"The map could not be computed, or not be kept; `vitrine map --catalogue {self.name}` says why.",
+            {"Retry-After": str(math.ceil(left))},
+        )
+
+
+def maps_of(request: Request) -> Maps:
+    """The map of the application that the request came to."""
+    found = request.app.state.maps
+    assert isinstance(found, Maps)
+    return found
+
+
+@router.get(
+    "",
+    response_class=Response,
+    responses={
+        200: _BINARY,
+        202: {"model": schemas.Computing, "description": "The map is being computed; ask again."},
+        304: {},
+        **documented(422, 503),
+    },
+)
+async def whole(request: Request) -> Response:
+    """Where every item lies, in a compact form; while that is computed, how far it is."""
+    maps = maps_of(request)
+    found = await desks_of(request).ask(maps.whole)
+    if isinstance(found, float):
+        return JSONResponse({"status": "computing", "progress": round(found, 3)}, 202, _WAIT)
+    headers = {"ETag": found.tag, "Cache-Control": "private, no-cache"}
+    if found.tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, headers=headers, media_type="application/octet-stream")
+
+
+@router.post("/place", response_model=schemas.PlaceAnswer, responses=documented(400, 408, 413, 422, 503))
+async def place(
+    request: Request, form: Annotated[schemas.PlaceForm, Form(media_type="multipart/form-data")]
+) -> JSONResponse:
+    """Where a picture that is not in the catalogue falls on the map."""
+    maps = maps_of(request)
+
+    def work(desk: Desk) -> tuple[float, float]:
+        return maps.place(desk, answers.embedded(desk, upload(form.image)))
+
+    x, y = await desks_of(request).ask(work)
+    return JSONResponse({"x": x, "y": y})
+
+
+def _stored(desk: Desk) -> tuple[StoredMap | None, int]:
+    """The map that is kept, None where there is none of these vectors, and the catalogue's generation."""
+    with desk.catalogue.reading() as store:
+        meta = store.meta()
+    stored = map_file.read(folders.folder(desk.catalogue.name))
+    return (stored if stored is not None and stored.identity == meta.identity else None), meta.generation
+
+
+def _pack(desk: Desk, stored: StoredMap, current: bool) -> bytes:
+    """See docs/server.md: the length of a JSON text, the text, zeros up to a multiple of 4; points, ids, classes."""
+    from vitrine import mapping
+
+    mapped = mapping.items(desk.catalogue, stored)
+    classes = mapping.classes(mapped.labels)
+    facts = {
+        "count": len(mapped.ids),
+        "labels": _labels(classes, mapped.labels),
+        "trustworthiness": round(stored.trust, 4),
+        "generation": stored.generation,
+        "current": current,
+    }
+    text = json.dumps(facts, ensure_ascii=False).encode()
+    ids = mapped.ids.astype("<u8")
+    parts = [
+        struct.pack("<I", len(text)),
+        text,
+        bytes(-len(text) % 4),
+        mapped.points.astype("<f4").tobytes(),
+        (ids & 0xFFFFFFFF).astype("<u4").tobytes(),
+        (ids >> np.uint64(32)).astype("<u4").tobytes(),
+        classes.which.astype("<u2").tobytes(),
+    ]
+    return b"".join(parts)
+
+
+def _labels(classes: "Classes", labels: Sequence[str | None]) -> list[Any]:
+    """The classes by name, then how many others share a colour, {"others": 5}, then None for items without a class; the
+    last two where there are such. The page has words for them.
+    """
+    others = len({label for label in labels if label is not None}) - classes.own
+    return [
+        *classes.names[: classes.own],
+        *([{"others": others}] if others else []),
+        *([None] if None in labels else []),
+    ]
+
+
+def _start(name: str, generation: int) -> _Computing:
+    context = multiprocessing.get_context("spawn")
+    share = context.Value("d", 0.0)
+    process = context.Process(target=_compute, args=(name, share), daemon=True)
+    process.start()
+    return _Computing(process, generation, share)
+
+
+def _compute(name: str, share: "multiprocessing.sharedctypes.Synchronized[float]") -> None:
+    """In a process of its own: compute the map, or bring it up to date; it is kept with the catalogue."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    from vitrine import mapping
+
+    def progress(done: int, of: int) -> None:
+        share.value = done / max(1, of)
+
+    try:
+        with LocalCatalogue.open(name) as catalogue:
+            found = mapping.find(catalogue, progress=progress).stored
+    except VitrineError as error:
+        raise SystemExit(1) from error
+    kept = map_file.read(folders.folder(name))
+    if kept is None or kept.generation < found.generation:  # `find` does not mind a full disk
+        raise SystemExit(1)
+
+
+def _end_with_server() -> None:
+    """A server that was killed cannot end the process that computes for it."""
+    server = multiprocessing.parent_process()
+    if server is not None:
+        connection.wait([server.sentinel])
+        os._exit(1)

@@ -1,0 +1,478 @@
+"""The map of the page in a real browser, against a real server."""
+
+import base64
+import io
+import json
+import shutil
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, Route, expect
+
+from page_fixtures import TOKEN, Open, Server, start, unlock
+
+CORNERS = [(0.01, 0.2), (0.01, 0.99), (0.99, 0.99), (0.99, 0.6), (0.7, 0.6), (0.5, 0.2), (0.01, 0.2)]
+ACCENT = (0x1D, 0x5C, 0x55)
+SEEN = """async () => {
+    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+    return document.querySelector('canvas').toDataURL('image/png').split(',')[1];
+}"""
+POINTERS = """(steps) => {
+    const canvas = document.querySelector('canvas');
+    const {left, top} = canvas.getBoundingClientRect();
+    canvas.setPointerCapture = () => {};
+    for (const [kind, pointerId, x, y] of steps) canvas.dispatchEvent(new PointerEvent(
+        `pointer${kind}`, {pointerId, clientX: left + x, clientY: top + y, bubbles: true, cancelable: true}));
+}"""
+Pixels = npt.NDArray[np.uint8]
+
+
+def open_map(page: Page) -> Locator:
+    """The map, once it is computed; its canvas."""
+    expect(page.locator(".legend li").first).to_be_visible(timeout=60_000)
+    canvas = page.locator("canvas")
+    expect(canvas).to_be_visible()
+    return canvas
+
+
+def painted(page: Page) -> set[str]:
+    """The colours of the canvas."""
+    colours: list[str] = page.evaluate(
+        """async () => {
+            await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+            const canvas = document.querySelector('canvas');
+            const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            return [...new Set(new Uint32Array(data.buffer))].map(String);
+        }"""
+    )
+    return set(colours)
+
+
+def test_the_map_shows_every_class_and_hides_it(open_page: Open) -> None:
+    page = open_page("#map")
+    open_map(page)
+    line = page.locator(".legend button").first
+    colour = page.evaluate(
+        """() => {
+            const [r, g, b] = getComputedStyle(document.querySelector('.legend i')).backgroundColor.match(/\\d+/g);
+            return String(((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
+        }"""
+    )
+    assert colour in painted(page)
+    line.click()
+    expect(line).to_have_attribute("aria-pressed", "false")
+    assert colour not in painted(page)
+    line.click()
+    assert colour in painted(page)
+
+
+def test_the_map_is_walked_with_wheel_mouse_and_keys(open_page: Open) -> None:
+    page = open_page("#map")
+    canvas = open_map(page)
+    far = painted(page)
+    box = canvas.bounding_box()
+    assert box is not None
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    for _ in range(4):
+        page.mouse.wheel(0, -400)
+    page.wait_for_function("performance.getEntriesByType('resource').some((one) => one.name.includes('thumbnail'))")
+    page.mouse.down()
+    page.mouse.move(middle[0] + 3000, middle[1], steps=3)
+    page.mouse.up()
+    assert len(painted(page)) < len(far)
+    page.get_by_role("button", name="All", exact=True).click()
+    assert page.evaluate("document.activeElement.textContent") == "All"
+    canvas.focus()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("0")
+    assert len(painted(page)) >= len(far)
+
+
+def test_a_photo_flies_to_its_place_on_the_map(open_page: Open, boot: Path) -> None:
+    page = open_page("#map")
+    open_map(page)
+    with page.expect_response("**/api/map/place") as placed:
+        page.set_input_files("#chosen", boot)
+    assert set(placed.value.json()) == {"x", "y"}
+    page.wait_for_url("**#map?photo=**")
+    expect(page.locator("#status")).to_have_text("24 look-alikes")
+
+
+def pixels(page: Page) -> Pixels:
+    """What is on the canvas: (height, width, 3)."""
+    return np.array(Image.open(io.BytesIO(base64.b64decode(page.evaluate(SEEN)))).convert("RGB"))
+
+
+def box(seen: Pixels, colour: Sequence[int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what has that colour."""
+    ys, xs = np.nonzero((np.abs(seen.astype(int) - colour) <= 3).all(axis=2))  # lines are blended with the ground
+    assert len(xs), "nothing has that colour"
+    return int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())
+
+
+def draw(page: Page, corners: Sequence[tuple[float, float]] = CORNERS) -> int:
+    """Draw a line with the lasso, by shares of the canvas's sides; how many it selects."""
+    lasso = page.get_by_role("button", name="Lasso")
+    if lasso.get_attribute("aria-pressed") == "false":
+        lasso.click()
+    canvas = page.locator("canvas").bounding_box()
+    assert canvas is not None
+    for number, (x, y) in enumerate(corners):
+        page.mouse.move(canvas["x"] + x * canvas["width"], canvas["y"] + y * canvas["height"], steps=2)
+        if not number:
+            page.mouse.down()
+    page.mouse.up()
+    said = page.locator(".picked h2")
+    expect(said).to_contain_text("selected")
+    return int(str(said.text_content()).split()[0])
+
+
+def counted(page: Page) -> int:
+    """The items of the legend."""
+    return sum(int(count.replace(",", "")) for count in page.locator(".legend b").all_text_contents())
+
+
+def first_colour(page: Page) -> list[int]:
+    """Of the first line of the legend."""
+    dot = page.locator(".legend i").first
+    found: list[int] = dot.evaluate("dot => getComputedStyle(dot).backgroundColor.match(/\\d+/g).map(Number)")
+    return found
+
+
+def binary(points: npt.NDArray[np.float32], labels: list[Any], which: Sequence[int], **facts: Any) -> bytes:
+    """A map as the server sends it, of items 1 to n."""
+    n = len(points)
+    text = json.dumps({"count": n, "labels": labels, "trustworthiness": 1, "generation": 1, "current": True, **facts})
+    front = struct.pack("<I", len(text)) + text.encode() + bytes(-len(text) % 4)
+    ids = np.arange(1, n + 1, dtype="<u4")
+    return front + points.astype("<f4").tobytes() + ids.tobytes() + bytes(4 * n) + np.array(which, "<u2").tobytes()
+
+
+def lattice(side: int) -> npt.NDArray[np.float32]:
+    """Side x side points, 1 apart."""
+    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2).astype(np.float32)
+
+
+def made(page: Page, content: bytes) -> None:
+    """Show that map in place of the server's."""
+    page.route(
+        "**/api/map",
+        lambda route: route.fulfill(body=content, content_type="application/octet-stream", headers={"ETag": '"1-1"'}),
+    )
+    page.evaluate("location.hash = '#map'")
+    open_map(page)
+
+
+@pytest.fixture
+def own(shop: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server of the test's own home, which may be written."""
+    shutil.copytree(shop, tmp_path / "own")
+    running = start(tmp_path / "own")
+    yield running
+    running.stop()
+
+
+def test_a_lasso_selects(open_page: Open) -> None:
+    page = open_page("#map")
+    open_map(page)
+    count = draw(page)
+    assert 0 < count < 60
+    assert page.locator(".picked .small-grid a").count() == count
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "id,label,x,y"
+    assert len(lines) == count + 1
+    expect(page.get_by_role("button", name="Remove from the collection")).to_have_count(0)
+    page.get_by_role("button", name="Let go").click()
+    expect(page.locator(".picked h2")).to_have_count(0)
+
+
+def test_a_lasso_stays_around_its_dots(open_page: Open) -> None:
+    page = open_page("#map")
+    canvas = open_map(page)
+    draw(page, [(0.3, 0.3), (0.3, 0.7), (0.6, 0.7), (0.6, 0.3), (0.3, 0.3)])
+    before = box(pixels(page), ACCENT)
+    canvas.press("ArrowLeft")
+    panned = box(pixels(page), ACCENT)
+    assert np.subtract(panned, before) == pytest.approx([80, 0, 80, 0], abs=1)
+    wide = pixels(page).shape[1]
+    page.set_viewport_size({"width": 1240, "height": 900})
+    page.wait_for_function("document.querySelector('canvas').width < " + str(wide - 100))
+    shift = (pixels(page).shape[1] - wide) / 2
+    assert np.subtract(box(pixels(page), ACCENT), panned) == pytest.approx([shift, 0, shift, 0], abs=2)
+    canvas.press("+")
+    left, top, right, bottom = box(pixels(page), ACCENT)
+    assert (right - left) / (panned[2] - panned[0]) == pytest.approx(1.6, rel=0.02)
+    assert (bottom - top) / (panned[3] - panned[1]) == pytest.approx(1.6, rel=0.02)
+
+
+def test_what_is_removed_stays_away(open_page: Open, own: Server) -> None:
+    page = open_page("#map", address=own.address)
+    open_map(page)
+    unlock(page)
+    open_map(page)
+    count = draw(page)
+    page.route("**/api/map", lambda route: route.fulfill(status=304))  # no newer map comes
+    page.get_by_role("button", name="Remove from the collection").click()
+    page.locator("dialog").get_by_role("button", name="Remove from the collection").click()
+    expect(page.locator(".picked h2")).to_have_count(0)
+    expect(page.locator("#collection")).to_have_text(f"shop · {60 - count} items")
+    assert counted(page) == 60 - count
+    before = pixels(page)
+    for line in page.locator(".legend button").all():
+        line.click()
+        line.click()
+    page.wait_for_timeout(300)
+    assert np.mean(pixels(page) != before) < 1e-3
+
+
+def test_what_was_removed_before_it_failed_is_gone(open_page: Open, own: Server) -> None:
+    page = open_page(address=own.address)
+    page.route("**/page/map.js", lambda route: small_batches(route))
+    page.reload()
+    page.evaluate("location.hash = '#map'")
+    unlock(page)
+    open_map(page)
+    asked: list[str] = []
+
+    def second_fails(route: Route) -> None:
+        if route.request.method == "DELETE":
+            asked.append(route.request.url)
+        if len(asked) == 2:
+            route.fulfill(status=503, json={"code": "busy", "detail": "The server is busy."})
+        else:
+            route.continue_()
+
+    count = draw(page)
+    assert count > 10
+    page.route("**/api/map", lambda route: route.fulfill(status=304))
+    page.route("**/api/items?id=*", second_fails)
+    page.get_by_role("button", name="Remove from the collection").click()
+    page.locator("dialog").get_by_role("button", name="Remove from the collection").click()
+    expect(page.locator(".said-over")).to_have_text("The server is busy.")
+    assert len(asked) == 2
+    assert counted(page) == 55
+    expect(page.locator("#collection")).to_have_text("shop · 55 items")
+
+
+def small_batches(route: Route) -> None:
+    answer = route.fetch()
+    assert "const BATCH = 500;" in answer.text()
+    route.fulfill(response=answer, body=answer.text().replace("const BATCH = 500;", "const BATCH = 5;"))
+
+
+def test_a_newer_question_ends_the_one_before(open_page: Open) -> None:
+    page = open_page("#map")
+    open_map(page)
+    held: list[Route] = []
+    failed: list[str] = []
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    page.route("**/api/search", lambda route: held.append(route), times=1)
+    page.evaluate("location.hash = '#map?like=3'")
+    for _ in range(50):
+        if held:
+            break
+        page.wait_for_timeout(50)
+    with page.expect_request("**/api/search") as second:
+        page.evaluate("location.hash = '#map?like=5&min=0.10&class=Bag'")
+    sent = second.value.post_data or ""
+    assert "label = 'Bag'" in sent
+    assert 'name="threshold"\r\n\r\n0.1\r\n' in sent
+    expect(page.locator("#status")).to_contain_text("look-alike")
+    assert any(url.endswith("/api/search") for url in failed)
+    expect(page.locator(".said-over")).to_be_empty()
+
+
+def test_a_flight_ends_when_somebody_moves(open_page: Open) -> None:
+    page = open_page()
+    made(page, binary(lattice(40), ["a"], [0] * 1600))
+    with page.expect_response("**/api/search") as answered:
+        page.evaluate("location.hash = '#map?like=20'")
+    answered.value.finished()
+    page.wait_for_timeout(200)  # it flies
+    page.get_by_role("button", name="All", exact=True).click()
+    at_once = pixels(page)
+    page.wait_for_timeout(1200)
+    assert np.array_equal(at_once, pixels(page))
+
+
+def test_only_the_first_button_and_a_single_finger_point(open_page: Open) -> None:
+    page = open_page()
+    made(page, binary(lattice(5), ["a"], [0] * 25))
+    canvas = page.locator("canvas").bounding_box()
+    assert canvas is not None
+    x, y = canvas["width"] / 2, canvas["height"] / 2
+    page.mouse.click(canvas["x"] + x, canvas["y"] + y, button="right")
+    assert "like" not in page.url
+    two = [["down", 1, x, y], ["down", 2, x + 200, y], ["up", 2, x + 200, y], ["up", 1, x, y]]
+    page.evaluate(POINTERS, two)
+    assert "like" not in page.url
+    page.evaluate(POINTERS, [["down", 1, x, y], ["up", 1, x, y]])
+    page.wait_for_url("**#search?like=13")
+
+
+def test_two_fingers_move_it_by_what_is_between_them(open_page: Open) -> None:
+    page = open_page()
+    made(page, binary(lattice(20), ["a"], [0] * 400))
+    colour = first_colour(page)
+    before = box(pixels(page), colour)
+    steps: list[list[Any]] = [["down", 1, 500, 300], ["down", 2, 700, 300]]
+    for step in range(1, 11):
+        steps += [["move", 1, 500 + 3 * step, 300 + 2 * step], ["move", 2, 700 + 3 * step, 300 + 2 * step]]
+    page.evaluate(POINTERS, steps)
+    assert np.subtract(box(pixels(page), colour), before) == pytest.approx([30, 20, 30, 20], abs=3)
+
+
+def test_a_line_that_is_interrupted_is_given_up(open_page: Open) -> None:
+    page = open_page()
+    made(page, binary(lattice(20), ["a"], [0] * 400))
+    page.get_by_role("button", name="Lasso").click()
+    line = [["down", 1, 300, 300], ["move", 1, 700, 300], ["move", 1, 700, 600]]
+    for end in (["cancel", 1, 700, 600], ["down", 2, 800, 600]):
+        page.evaluate(POINTERS, line)
+        assert (pixels(page) == ACCENT).all(axis=2).any()
+        page.evaluate(POINTERS, [end])
+        assert not (pixels(page) == ACCENT).all(axis=2).any()
+        page.evaluate(POINTERS, [["up", 1, 700, 600], ["up", 2, 800, 600]])
+    expect(page.locator(".picked h2")).to_have_count(0)
+
+
+def test_the_tip_goes_when_the_button_is_pressed(open_page: Open) -> None:
+    page = open_page()
+    made(page, binary(lattice(5), ["a"], [0] * 25))
+    canvas = page.locator("canvas").bounding_box()
+    assert canvas is not None
+    page.mouse.move(canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2)
+    expect(page.locator(".tip")).to_be_visible()
+    page.mouse.down()
+    expect(page.locator(".tip")).to_be_hidden()
+
+
+def test_a_newer_map_takes_the_place_of_an_older(open_page: Open, own: Server, boot: Path) -> None:
+    page = open_page("#map", address=own.address)
+    open_map(page)
+    unlock(page)
+    image: Any = {"name": "boot.jpg", "mimeType": "image/jpeg", "buffer": boot.read_bytes()}
+    sent = page.request.post(
+        f"{own.address}api/items", multipart={"image": image}, headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    assert sent.ok
+    page.reload()
+    canvas = open_map(page)
+    assert counted(page) == 60
+    canvas.press("ArrowLeft")
+    page.wait_for_timeout(500)
+    before = pixels(page)
+    expect(page.locator(".legend li")).to_contain_text(["no class"], timeout=30_000)
+    assert counted(page) == 61
+    page.wait_for_timeout(500)
+    changed = np.mean((pixels(page) != before).any(axis=2))  # it has one picture more
+    canvas.press("0")
+    assert changed < 0.4 * np.mean((pixels(page) != before).any(axis=2))
+
+
+def test_a_map_that_fails_for_now_is_asked_for_again(open_page: Open) -> None:
+    page = open_page()
+    refusal = {"code": "map", "detail": "The map could not be computed."}
+    page.route(
+        "**/api/map", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}, json=refusal), times=1
+    )
+    page.evaluate("location.hash = '#map'")
+    expect(page.locator(".said-over")).to_have_text("The map could not be computed.")
+    open_map(page)
+    expect(page.locator(".said-over")).to_be_empty()
+
+
+def test_every_class_has_its_colour_and_the_rest_two_greys(open_page: Open) -> None:
+    page = open_page()
+    labels = [*(f"class {number:02d}" for number in range(20)), {"others": 5}, None]
+    made(page, binary(lattice(11), labels, [place % 22 for place in range(121)]))
+    lines = page.locator(".legend li span").all_text_contents()
+    assert lines[:20] == labels[:20]
+    assert lines[20:] == ["5 other classes", "no class"]
+    colours = page.locator(".legend i").evaluate_all("dots => dots.map((dot) => dot.style.background)")
+    assert len(set(colours)) == 22
+
+
+def test_it_follows_the_theme_of_the_system(open_page: Open) -> None:
+    page = open_page("#map")
+    open_map(page)
+    for scheme, ground in (("dark", (0x1D, 0x1B, 0x18)), ("light", (255, 255, 255))):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert tuple(pixels(page)[0, 0]) == ground
+
+
+def test_without_a_map_there_is_nothing_to_press(open_page: Open) -> None:
+    page = open_page()
+    page.route("**/api/map", lambda route: route.fulfill(status=202, json={"status": "computing", "progress": 0.5}))
+    page.evaluate("location.hash = '#map'")
+    said = page.locator(".said-over")
+    expect(said).to_have_text("The map is being computed: 50%")
+    for part in (".over", ".legend", ".plane canvas"):
+        expect(page.locator(part)).to_be_hidden()
+    text, plane = said.bounding_box(), page.locator(".plane").bounding_box()
+    assert text is not None
+    assert plane is not None
+    assert text["y"] + text["height"] / 2 == pytest.approx(plane["y"] + plane["height"] / 2, abs=20)
+    page.unroute("**/api/map")
+    open_map(page)
+    expect(page.locator(".over")).to_be_visible()
+
+
+@pytest.mark.parametrize(("scale", "ratio"), [(2, 2), (3, 2), (1.5, 1.5)])
+def test_it_is_as_fine_as_the_screen(open_page: Open, scale: float, ratio: float) -> None:
+    page = open_page(scale=scale)
+    made(page, binary(lattice(30), ["a"], [0] * 900))
+    wide = page.locator("canvas").evaluate("canvas => [canvas.width, canvas.clientWidth]")
+    assert wide[0] == pytest.approx(ratio * wide[1], abs=1)
+    canvas = page.locator("canvas").bounding_box()
+    colour = first_colour(page)
+    left, top, _, _ = box(pixels(page), colour)
+    assert canvas is not None
+    page.mouse.click(canvas["x"] + left / ratio + 2, canvas["y"] + top / ratio + 2)
+    page.wait_for_url("**#search?like=1")
+
+
+def test_thumbnails_are_asked_for_at_rest_the_middle_first(open_page: Open) -> None:
+    page = open_page()
+    asked: list[int] = []
+    failed: list[str] = []
+    held: list[Route] = []
+
+    def thumbnail(route: Route) -> None:
+        asked.append(int(route.request.url.split("/items/")[1].split("/")[0]))
+        held.append(route)
+
+    made(page, binary(lattice(41), ["a"], [0] * 1681))
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    page.route("**/thumbnail?v=*", thumbnail)
+    moving = """async () => {
+        const canvas = document.querySelector('canvas');
+        const {left, top, width, height} = canvas.getBoundingClientRect();
+        for (let frame = 0; frame < 30; frame++) {
+            canvas.dispatchEvent(new WheelEvent('wheel', {clientX: left + width / 2, clientY: top + height / 2,
+                deltaY: frame < 20 ? -80 : 1, bubbles: true, cancelable: true}));
+            await new Promise((done) => setTimeout(done, 20));
+        }
+    }"""
+    page.evaluate(moving)
+    assert asked == []
+    page.wait_for_timeout(600)
+    assert len(asked) == 6
+    assert asked[0] == 20 * 41 + 21
+    assert set(asked[1:5]) == {asked[0] + step for step in (-41, -1, 1, 41)}
+    page.get_by_role("button", name="All", exact=True).click()
+    page.wait_for_timeout(600)
+    assert len([url for url in failed if "thumbnail" in url]) == 6
+    assert len(asked) == 6
+    for route in held:
+        route.abort()
