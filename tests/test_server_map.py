@@ -149,7 +149,7 @@ def test_too_few_items_are_refused(client: TestClient) -> None:
 def test_a_picture_is_placed_where_the_library_places_it(client: TestClient, photo: Path, encoder: Encoder) -> None:
     files = {"image": (photo.name, photo.read_bytes())}
     early = client.post("/api/map/place", files=files)
-    assert (early.status_code, early.json()["code"], early.headers["Retry-After"]) == (503, "map", "2")
+    assert (early.status_code, early.json()["code"], early.headers["Retry-After"]) == (409, "no-map", "2")
     whole(client)
     placed = client.post("/api/map/place", files=files).json()
     with LocalCatalogue.open("shop") as catalogue:

@@ -110,7 +110,7 @@ class Maps:
 
         stored, _ = _stored(desk)
         if stored is None:
-            raise Refusal(503, "map", "The map is not computed yet; ask for /api/map until it is there.", _WAIT)
+            raise Refusal(409, "no-map", "The map is not computed yet; ask for /api/map until it is there.", _WAIT)
         kept: tuple[LocalCatalogue, int, Placing] | None = getattr(self._here, "placing", None)
         if kept is None or kept[0] is not desk.catalogue or kept[1] != stored.generation:
             kept = self._here.placing = (desk.catalogue, stored.generation, Placing(desk.catalogue, stored))
@@ -186,7 +186,7 @@ async def whole(request: Request) -> Response:
     return Response(found.content, headers=headers, media_type="application/octet-stream")
 
 
-@router.post("/place", response_model=schemas.PlaceAnswer, responses=documented(400, 408, 413, 422, 503))
+@router.post("/place", response_model=schemas.PlaceAnswer, responses=documented(400, 408, 409, 413, 422, 503))
 async def place(
     request: Request, form: Annotated[schemas.PlaceForm, Form(media_type="multipart/form-data")]
 ) -> JSONResponse:
