@@ -106,8 +106,9 @@ def browser() -> Iterator["Browser"]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # on a busy machine
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield launched
@@ -145,7 +146,7 @@ def open_page(browser: "Browser", server: Server) -> Iterator[Open]:
         context = browser.new_context(viewport=viewport, locale=locale, device_scale_factor=scale)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", said)
         page.on("request", asked)

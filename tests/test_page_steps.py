@@ -464,3 +464,14 @@ def test_the_link_to_the_content_keeps_the_question(open_page: Open) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#main")).to_be_focused()
     assert page.url.endswith("#search?like=3")
+
+
+def test_a_picture_that_comes_before_the_page_is_ready_is_not_lost(open_page: Open, boot: Path) -> None:
+    page = open_page("healthz")
+    waiting: list[Route] = []
+    page.route("**/api/catalogue", lambda route: waiting.append(route))
+    page.goto(page.url.replace("healthz", ""))
+    page.set_input_files("#chosen", boot)
+    page.wait_for_timeout(300)
+    waiting[0].continue_()
+    expect(page.locator(".names li")).to_have_count(10)

@@ -171,6 +171,11 @@ async function start() {
     return;
   }
   redraw();
+  if (early !== null) {
+    const file = early;
+    early = null;
+    take(file);
+  }
 }
 
 /** A sentence above whatever is shown, until something else is. */
@@ -179,8 +184,13 @@ function say(error) {
   main.prepend(element("p.trouble", { role: "alert" }, page.sentence(error)));
 }
 
+let early = null; // a picture that came before the page was ready
+
 async function take(file) {
-  if (!page.catalogue) return;
+  if (!page.catalogue) {
+    early = file;
+    return;
+  }
   try {
     const key = await states.keep(file);
     if (page.shown.take) page.shown.take(states.side(key, null));
