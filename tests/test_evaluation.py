@@ -231,7 +231,7 @@ class Still:
 
 
 def altered(image: Any, *shares: float) -> npt.NDArray[np.uint8]:
-    return evaluation.alter(image, Still(*shares))  # type: ignore[arg-type]  # the three draws that alter makes
+    return evaluation.alter(image, Still(*shares))  # type: ignore[arg-type]  # it wants a whole Generator; Still has the three draws that it makes
 
 
 def test_alter_step_by_step() -> None:

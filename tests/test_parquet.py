@@ -265,7 +265,7 @@ def test_the_commands(cli: Cli, shop: Path) -> None:
     assert cli("index", "export", "shop", ".parquet")[0] == 0  # a hidden file
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: names that are no text are Linux's")
 def test_names_that_are_no_text(cli: Cli, shop: Path) -> None:
     place = Path(os.fsdecode(b"b\xff"))
     file = place / os.fsdecode(b"\xfe.parquet")

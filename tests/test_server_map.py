@@ -240,7 +240,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="NOT RUN: needs /proc to see that the process has ended")
 def test_the_process_does_not_outlive_a_server_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "killed.py").write_text(KILLED)
     with subprocess.Popen([sys.executable, str(tmp_path / "killed.py")], stdout=subprocess.PIPE, text=True) as server:

@@ -272,7 +272,7 @@ class _State:
         self.black, self.white = torch.tensor(ends, device=device)  # (c,) each
         sizes = (image.channels, image.height, classes)
         self.network = models.build(recipe.model, *sizes, (self.black, self.white)).to(device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know this call by keyword alone
         self.averaged = copy.deepcopy(self.network) if recipe.training.ema else self.network
         self.objective = losses.Objective(recipe.loss, classes, self.network.compared).to(device)
         self.network.probe = self.objective.probe
