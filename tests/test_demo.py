@@ -37,6 +37,8 @@ def test_without_data_it_goes_on_with_drawn_garments(cli: Cli) -> None:
     code, out, _ = cli("demo")
     assert code == 0
     assert "drawn garments, 160 items (160 were there)" in out
+    assert "vitrine serve --open " in out
+    assert "make serve" in out
     assert "Fashion-MNIST" not in out
 
 

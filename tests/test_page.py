@@ -29,7 +29,7 @@ def test_a_picture_is_dropped_or_pasted(open_page: Open, boot: Path, kind: str) 
     drop(page, kind, boot)
     expect(page.locator(".names li")).to_have_count(10)
     shares = page.locator(".names b").all_text_contents()
-    assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=2)
+    assert sum(float(share.strip("<>%\u00a0")) for share in shares) == pytest.approx(100, abs=2)
     expect(page.locator(".grid .card")).to_have_count(24)
     assert page.locator(".saw img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [28, 28]
 

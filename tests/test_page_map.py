@@ -1,6 +1,7 @@
 """The map of the page in a real browser, against a real server."""
 
 import base64
+import csv
 import io
 import json
 import shutil
@@ -168,13 +169,23 @@ def first_colour(page: Page) -> list[int]:
     return found
 
 
-def binary(points: npt.NDArray[np.float32], labels: list[Any], which: Sequence[int], **facts: Any) -> bytes:
-    """A map as the server sends it, of items 1 to n."""
+def binary(
+    points: npt.NDArray[np.float32],
+    labels: list[Any],
+    which: Sequence[int],
+    others: tuple[Sequence[str], Sequence[int]] = ((), ()),
+    **facts: Any,
+) -> bytes:
+    """A map as the server sends it, of items 1 to n. others: the names of the classes that share a colour, and which of
+    them each of their items has.
+    """
     n = len(points)
-    text = json.dumps({"count": n, "labels": labels, "trustworthiness": 1, "generation": 1, "current": True, **facts})
+    said = {"count": n, "labels": labels, "other_labels": others[0], "trustworthiness": 1, "generation": 1}
+    text = json.dumps({**said, "current": True, **facts})
     front = struct.pack("<I", len(text)) + text.encode() + bytes(-len(text) % 4)
     ids = np.arange(1, n + 1, dtype="<u4")
-    return front + points.astype("<f4").tobytes() + ids.tobytes() + bytes(4 * n) + np.array(which, "<u2").tobytes()
+    classes = np.array([*which, *others[1]], "<u2").tobytes()
+    return front + points.astype("<f4").tobytes() + ids.tobytes() + bytes(4 * n) + classes
 
 
 def lattice(side: int) -> npt.NDArray[np.float32]:
@@ -415,12 +426,29 @@ def test_a_map_that_fails_for_now_is_asked_for_again(open_page: Open) -> None:
 def test_every_class_has_its_colour_and_the_rest_two_greys(open_page: Open) -> None:
     page = open_page()
     labels = [*(f"class {number:02d}" for number in range(20)), {"others": 5}, None]
-    made(page, binary(lattice(11), labels, [place % 22 for place in range(121)]))
+    made(page, binary(lattice(11), labels, [place % 22 for place in range(121)], (["a"], [0] * 5)))
     lines = page.locator(".legend li span").all_text_contents()
     assert lines[:20] == labels[:20]
     assert lines[20:] == ["5 other classes", "no class"]
     colours = page.locator(".legend i").evaluate_all("dots => dots.map((dot) => dot.style.background)")
     assert len(set(colours)) == 22
+
+
+def test_a_csv_names_every_class(open_page: Open) -> None:
+    """Those that share a colour, too, and none as none."""
+    page = open_page()
+    content = binary(
+        lattice(3), ["own", {"others": 2}, None], [0, 1, 2, 1, 1, 0, 2, 1, 0], (['a "b"', "c"], [1, 0, 0, 1])
+    )
+    made(page, content)
+    corners = [(0.01, 0.12), (0.01, 0.99), (0.99, 0.99), (0.99, 0.12), (0.01, 0.12)]
+    assert draw(page, corners) == 9
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
+        labels = {int(line["id"]): line["label"] for line in csv.DictReader(file)}
+    own = ["own", "c", "", 'a "b"', 'a "b"', "own", "", "c", "own"]
+    assert labels == dict(enumerate(own, 1))
 
 
 def test_it_follows_the_theme_of_the_system(open_page: Open) -> None:

@@ -448,13 +448,84 @@ def test_a_token_that_is_refused_is_dropped(open_page: Open, boot: Path) -> None
     expect(page.get_by_role("button", name="Add to the collection")).to_have_count(0)
 
 
-def test_nearly_all_is_not_all(open_page: Open) -> None:
+def test_nothing_is_certain(open_page: Open) -> None:
     page = open_page()
     shares = page.evaluate(
-        "async () => { const {percent} = await import('./page/words.js');"
-        " return [0.0123, 0.5, 0.994, 0.997, 1].map(percent); }"
+        "async () => { const {probability} = await import('./page/words.js');"
+        " return [0, 0.0009, 0.0123, 0.5, 0.994, 0.997, 0.9991, 0.99996, 1].map(probability); }"
     )
-    assert shares == ["1.2%", "50%", "99%", "99.7%", "100%"]
+    least, most = "<\u00a00.1%", ">\u00a099.9%"
+    assert shares == [least, least, "1.2%", "50%", "99%", "99.7%", most, most, most]
+
+
+@pytest.mark.parametrize("view", ["search", "compare"])
+def test_what_is_nearly_certain_is_not_shown_as_certain(open_page: Open, boot: Path, view: str) -> None:
+    def sure(route: Route) -> None:
+        said = route.fetch().json()
+        said |= {"same_probability": 0.99999} if view == "compare" else {}
+        for one in (said.get("prediction"), said.get("a"), said.get("b")):
+            if one:
+                one |= {"probability": 0.99996, "probabilities": [0.99996, 0.00004, *[0.0] * 8]}
+        route.fulfill(json=said)
+
+    page = open_page("#search" if view == "search" else "#compare?b=5")
+    page.route(f"**/api/{view}", sure)
+    page.set_input_files("#chosen", boot)
+    if view == "search":
+        expect(page.locator(".names b").first).to_have_text(">\u00a099.9%")
+        expect(page.locator(".names b").last).to_have_text("<\u00a00.1%")
+        fits = page.locator(".names b").evaluate_all("all => all.every((one) => one.scrollWidth <= one.clientWidth)")
+        assert fits
+    else:
+        expect(page.locator(".verdict strong")).to_have_text(">\u00a099.9%")
+        expect(page.locator(".is .soft").first).to_have_text(">\u00a099.9%")
+
+
+def test_back_is_where_one_was(open_page: Open) -> None:
+    """As far down, among as many matches; after a reload, too."""
+    page = open_page("#search?like=3", size=(390, 700))
+    answered(page)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".grid .card")).to_have_count(48)
+    page.evaluate("scrollTo(0, document.body.scrollHeight - 1000)")
+    down = page.evaluate("scrollY")
+    assert down > 1000
+    card = page.locator(".grid .card > button").nth(40)
+    card.click()
+    page.wait_for_url(lambda address: not address.endswith("#search?like=3"))
+    answered(page)
+    page.wait_for_function("scrollY === 0")
+    page.go_back()
+    expect(page.locator(".grid .card")).to_have_count(48)
+    page.wait_for_function("down => Math.abs(scrollY - down) < 2", arg=down)
+    page.wait_for_timeout(500)  # until where one is was noted
+    page.reload()
+    expect(page.locator(".grid .card")).to_have_count(48)
+    page.wait_for_function("down => Math.abs(scrollY - down) < 2", arg=down)
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_text("Drop a picture on each side")).to_be_visible()
+    page.go_back()
+    page.wait_for_function("down => Math.abs(scrollY - down) < 2", arg=down)
+    page.go_forward()
+    expect(page.get_by_text("Drop a picture on each side")).to_be_visible()
+
+
+def test_the_question_outlives_a_reload_of_a_comparison(open_page: Open) -> None:
+    page = open_page("#search?like=3&unlike=5&min=0.20")
+    answered(page)
+    page.get_by_role("button", name="Compare with it").first.click()
+    expect(page.locator(".verdict strong")).to_contain_text("%")
+    page.reload()
+    expect(page.locator(".verdict strong")).to_contain_text("%")
+    sides = page.url.split("#compare?")[1].split("&like=")[0]
+    page.get_by_role("link", name="Search").click()
+    answered(page)
+    expect(page.locator(".chip")).to_have_count(2)
+    assert page.url.endswith(f"#search?like=3&unlike=5&min=0.20&{sides}")
+    page.reload()
+    answered(page)
+    page.get_by_role("link", name="Compare").click()
+    expect(page.locator(".verdict strong")).to_contain_text("%")
 
 
 def test_the_link_to_the_content_keeps_the_question(open_page: Open) -> None:

@@ -1,22 +1,27 @@
 """vitrine serve as a command: a process that listens, answers and ends."""
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
+from random import Random
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
 from pictures import Cli, one_sentence
-from vitrine import demo
+from vitrine import demo, images
 from vitrine.catalogue import folders, local
 from vitrine.datasets import Splits
 from vitrine.server import running
@@ -95,6 +100,74 @@ def test_ctrl_c_does_not_wait_for_idle_connections(served: Path) -> None:
             assert time.perf_counter() - start < 5
 
 
+def test_ctrl_c_does_not_wait_for_ever(served: Path) -> None:
+    """A client that never sends all of its request is told, and nobody sees a traceback."""
+    with started() as (process, address):
+        port = int(address.rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(
+                b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 6\r\n"
+                b"Content-Type: application/x-www-form-urlencoded\r\n\r\nlike"
+            )
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+            answered = connection.recv(10_000)
+        assert process.returncode == 130
+        assert answered.startswith(b"HTTP/1.1 503")
+        assert b"The server is being stopped; ask again when it runs." in answered
+        assert "Traceback" not in err
+
+
+def add(address: str, token: str, pictures: Iterator[bytes], acknowledged: list[tuple[int, str]]) -> None:
+    """Add one picture after the other until the server is gone."""
+    with suppress(OSError, HTTPException):
+        for picture in pictures:
+            part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + picture
+            request = Request(
+                f"{address}api/items",
+                data=part + b"\r\n--x--\r\n",
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "multipart/form-data; boundary=x"},
+            )
+            with urlopen(request, timeout=30) as answer:
+                (added,) = json.load(answer)["added"]
+            acknowledged.append((added["id"], added["source"]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_acknowledged_is_there_after_a_kill(served: Path, seed: int) -> None:
+    """Three clients add pictures when the server is killed; the catalogue is sound, and the next server starts."""
+    token, random = "a-token-of-the-tests", Random(seed)
+    acknowledged: list[tuple[int, str]] = []
+    drawn = np.random.default_rng(seed).integers(0, 256, (3, 1000, 20, 20), np.uint8)
+    with started(VITRINE_TOKEN=token) as (process, address):
+        clients = [
+            threading.Thread(target=add, args=(address, token, map(images.png, own[..., None]), acknowledged))
+            for own in drawn
+        ]
+        for client in clients:
+            client.start()
+        wanted, end = random.randint(1, 20), time.monotonic() + 60
+        while len(acknowledged) < wanted and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.02))
+        process.kill()
+        process.wait()
+        for client in clients:
+            client.join()
+    assert len(acknowledged) >= wanted
+    with local.LocalCatalogue.open("shop") as opened:
+        assert opened.check().found is False
+        assert {id: opened.item(id).source for id, _ in acknowledged} == dict(acknowledged)
+        assert len(acknowledged) <= len(opened) - 50 <= len(acknowledged) + 3  # one of each client's under way
+        for id, _ in acknowledged:
+            (best,) = opened.search(opened.item(id).vector[None], 1)[0]
+            assert best.score == pytest.approx(1, abs=1e-5)
+        count = len(opened)
+    with started() as (_, address), urlopen(f"{address}readyz") as answer:
+        assert json.load(answer) == {"status": "ready", "items": count}
+
+
 def test_a_busy_port_is_named(cli: Cli, served: Path) -> None:
     with running.listen("127.0.0.1", 0) as other:
         port = other.getsockname()[1]
@@ -116,6 +189,9 @@ def test_a_busy_port_is_named(cli: Cli, served: Path) -> None:
         (["--token", ""], "The token has 0 characters"),
         (["--token", "short"], "The token has 5 characters"),
         (["--token", "with a blank in it"], "or some that a header cannot hold"),
+        (["--allow-host", "http://shop.example"], "'http://shop.example' is no name of a host"),
+        (["--allow-host", "shop.example:8000"], "'shop.example:8000' is no name of a host"),
+        (["--allow-host", "*"], "'*' is no name of a host"),
     ],
 )
 def test_what_cannot_be_served(cli: Cli, served: Path, options: list[str], says: str) -> None:

@@ -1,8 +1,11 @@
 """What may be sent to the server that it cannot or must not take: a problem in one sentence, and it goes on."""
 
 import asyncio
+import errno
 import json
+import os
 import struct
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -15,7 +18,8 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from vitrine.catalogue import folders, store
+from vitrine import storage
+from vitrine.catalogue import folders
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.server import answers, desks
 from vitrine.server.app import Settings, create_app
@@ -317,17 +321,79 @@ def test_an_answer_that_takes_too_long(connect: Connect, monkeypatch: pytest.Mon
 
 
 def test_a_filter_that_takes_too_long(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread is free again, too, and the next question is answered."""
-    monkeypatch.setattr(store, "_BETWEEN_LOOKS", 100)
+    """Its thread is free again, too: as many as there are threads take too long, and the next question is answered."""
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
+    def slow(desk: desks.Desk, id: int) -> answers.Answer:
+        with desk.catalogue.reading() as opened:
+            return {"count": opened.connection.execute(endless).fetchone()[0]}
+
+    client = connect(limits=Limits(work_seconds=1))
+    assert client.get("/readyz").status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(answers, "item", slow)
+        for _ in range(storage.cores() + 2):
+            status, code, detail = problem(client.get("/api/items/1"))
+            assert (status, code) == (503, "timeout")
+            assert detail == "The answer took longer than 1 s; ask again later, or ask for less."
+    assert client.get("/api/items/1").status_code == 200
+
+
+def test_a_long_answer_is_given_up_at_its_next_picture(
+    connect: Connect, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun = answers._run, threading.Semaphore(0)
+
+    def slow(*arguments: Any) -> Any:
+        begun.release()
+        time.sleep(0.3)
+        return real(*arguments)
+
     client = connect(limits=Limits(work_seconds=0.5))
     assert client.get("/readyz").status_code == 200
-    slow = " or ".join(["not (price > 1000 or price contains 'x')"] * 100)
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalCatalogue, "give_up_after", lambda self, _: self._store.give_up_after(0.0))
-        status, code, detail = problem(client.post("/api/search", data={"like": "1", "where": slow}))
-    assert (status, code) == (422, "input")
-    assert detail == "This takes longer than it may; ask for less, as with a shorter filter."
-    assert client.post("/api/search", data={"like": "1", "where": slow}).status_code == 200
+    monkeypatch.setattr(answers, "_run", slow)
+    files = [("image", (f"{number}.jpg", photo.read_bytes())) for number in range(10)]
+    assert problem(client.post("/api/search", files=files))[:2] == (503, "timeout")
+    time.sleep(1)
+    count = 0
+    while begun.acquire(blocking=False):
+        count += 1
+    assert 1 <= count <= 3
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "utf-16", "rot13", "no-such"])
+def test_a_form_in_another_encoding(client: TestClient, charset: str) -> None:
+    """Some take minutes for a megabyte: Python's punycode, while nobody else is answered."""
+    body = b'--x\r\nContent-Disposition: form-data; name="where"\r\n\r\n' + b"a" * 300_000 + b"\r\n--x--\r\n"
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    start = time.perf_counter()
+    status, code, detail = problem(client.post("/api/search", content=body, headers={"Content-Type": kind}))
+    assert time.perf_counter() - start < 1
+    assert (status, code, detail) == (400, "malformed", f"The form is in the encoding '{charset}'; send it in UTF-8.")
+
+
+def test_what_is_wrong_is_not_repeated_at_length(client: TestClient) -> None:
+    for form in (
+        {"like": "1", "x" * 100_000: "1"},
+        {"like": "1", "k": "-" + "9" * 3000},
+        {"like": "1", "y" * 9999: ""},
+    ):
+        answered = client.post("/api/search", data=form)
+        assert problem(answered)[:2] == (422, "input")
+        assert len(answered.content) < 400
+    assert len(client.get("/api/items/-" + "9" * 3000).content) < 400
+
+
+def test_a_full_disk_while_a_picture_comes(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is larger than a megabyte lies in a file as it comes."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", full)
+    status, code, detail = problem(client.post("/api/classify", files={"image": ("a.jpg", bytes(3 * 2**20))}))
+    assert (status, code) == (507, "storage")
+    assert detail == "A disk of the server is full; free some space there, and send it again."
 
 
 # --- who may ask
@@ -344,6 +410,11 @@ def test_a_filter_that_takes_too_long(connect: Connect, monkeypatch: pytest.Monk
         "a b",
         "[::1",
         "evil@",
+        "evil@127.0.0.1",
+        "127.0.0.1/evil.example",
+        "127.0.0.1#evil.example",
+        "127.0.0.1:80:80",
+        "127.0.0.1,evil.example",
     ],
 )
 def test_another_host(client: TestClient, host: str) -> None:
@@ -359,7 +430,10 @@ def test_another_host(client: TestClient, host: str) -> None:
         "localhost:1",
         "[::1]:8000",
         "192.168.1.7",
+        "[2001:db8::7]",
+        "[::ffff:127.0.0.1]:8000",
         "LOCALHOST",
+        "localhost.:8000",
         "shop.example",
         "shop.example:443",
     ],
@@ -405,6 +479,24 @@ def test_the_page_itself(connect: Connect, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, 200),
+        ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200),
+    ],
+)
+def test_a_page_from_elsewhere_shows_nothing_of_ours(client: TestClient, headers: dict[str, str], status: int) -> None:
+    """A link may be followed from anywhere."""
+    for address in ("/", "/api/items/1/thumbnail", "/api/map"):
+        answered = client.get(address, headers=headers).status_code
+        assert answered == status or (answered, status, address) == (202, 200, "/api/map")
+
+
+@pytest.mark.parametrize(
     "given", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ÿ"]
 )
 def test_a_wrong_token(client: TestClient, photo: Path, given: str | None) -> None:
@@ -426,6 +518,22 @@ def test_without_a_token_nothing_can_be_changed(connect: Connect) -> None:
         status, code, detail = problem(client.delete("/api/items?id=1", headers=headers))
         assert (status, code) == (403, "no-token")
         assert "start it with --token" in detail
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "allowed"),
+    [
+        ("PUT", "/api/items", "DELETE, POST"),
+        ("GET", "/api/items", "DELETE, POST"),
+        ("POST", "/api/items/3", "GET, HEAD"),
+        ("OPTIONS", "/api/search", "POST"),
+        ("POST", "/", "GET, HEAD"),
+        ("HEAD", "/api/search", "POST"),
+    ],
+)
+def test_what_an_address_takes_is_said(client: TestClient, method: str, address: str, allowed: str) -> None:
+    answered = client.request(method, address)
+    assert (answered.status_code, answered.headers["allow"]) == (405, allowed)
 
 
 def test_no_other_origin_may_read(client: TestClient) -> None:

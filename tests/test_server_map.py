@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ class Sent:
     points: npt.NDArray[np.float32]
     ids: npt.NDArray[np.int64]
     classes: npt.NDArray[np.uint16]
+    others: list[str]
+
+    @property
+    def labels(self) -> list[str | None]:
+        """Of each item."""
+        said = [self.facts["labels"][number] for number in self.classes]
+        others = iter(self.others)
+        return [next(others) if isinstance(one, dict) else one for one in said]
 
 
 def decoded(content: bytes) -> Sent:
@@ -48,8 +56,9 @@ def decoded(content: bytes) -> Sent:
     points = np.frombuffer(content, "<f4", 2 * n, at).reshape(n, 2)
     low, high = np.frombuffer(content, "<u4", 2 * n, at + 8 * n).reshape(2, n).astype(np.int64)
     classes = np.frombuffer(content, "<u2", n, at + 16 * n)
-    assert len(content) == at + 18 * n
-    return Sent(facts, points, low + (high << 32), classes)
+    rest = np.frombuffer(content, "<u2", -1, at + 18 * n)
+    assert len(rest) == sum(isinstance(facts["labels"][number], dict) for number in classes)
+    return Sent(facts, points, low + (high << 32), classes, [facts["other_labels"][number] for number in rest])
 
 
 def whole(client: TestClient, generation: int = 0) -> Sent:
@@ -114,7 +123,8 @@ def test_it_is_computed_and_then_there(client: TestClient, starts: list[maps._Co
         items = mapping.items(catalogue, found.stored)
     assert np.array_equal(sent.ids, items.ids)
     assert np.array_equal(sent.points, items.points)
-    assert [sent.facts["labels"][number] for number in sent.classes] == items.labels
+    assert sent.labels == items.labels
+    assert sent.facts["other_labels"] == []
     assert sent.facts["trustworthiness"] == pytest.approx(found.stored.trust, abs=1e-4)
     assert (sent.facts["generation"], sent.facts["current"]) == (found.stored.generation, True)
 
@@ -135,6 +145,26 @@ def test_classes_without_a_colour_are_counted_not_named() -> None:
     assert "no class" not in said[20:]
     plain = ["b", "a"]
     assert maps._labels(mapping.classes(plain), plain) == ["a", "b"]
+
+
+def test_an_item_of_a_class_without_a_colour_says_which(client: TestClient) -> None:
+    random = np.random.default_rng(0)
+    with LocalCatalogue.open("shop") as catalogue:
+        known = catalogue.item(1)
+        vectors = random.standard_normal((60, known.vector.size)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        labels = [None if number % 10 == 9 else f"class {number % 27:02d}" for number in range(60)]
+        catalogue.add(
+            [
+                replace(known, source=f"s{number}", label=label, vector=vector)
+                for number, (label, vector) in enumerate(zip(labels, vectors, strict=True))
+            ]
+        )
+        wanted = {id: catalogue.item(id).label for id in range(1, 111)}
+    sent = whole(client)
+    assert len(sent.facts["other_labels"]) > 5
+    assert {"others": len(sent.facts["other_labels"])} in sent.facts["labels"]
+    assert dict(zip(sent.ids.tolist(), sent.labels, strict=True)) == wanted
 
 
 def test_too_few_items_are_refused(client: TestClient) -> None:

@@ -11,7 +11,7 @@ and `writer.lock`, which is empty. docs/file-formats.md gives the tables.
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
@@ -89,11 +89,11 @@ class LocalCatalogue:
     def close(self) -> None:
         self._store.close()
 
-    def give_up_after(self, seconds: float) -> None:
-        """From now on there is so much time: what takes longer in the tables, as a long filter may, raises InputError
-        until this is called again.
+    def give_up_when(self, given_up: Callable[[], bool]) -> None:
+        """From now on, what takes long in the tables, as a long filter may, asks this now and then, and raises
+        InputError when it is so.
         """
-        self._store.give_up_after(seconds)
+        self._store.give_up_when(given_up)
 
     def replaced(self) -> bool:
         """Whether it was deleted since it was opened; another may be there by its name."""

@@ -7,8 +7,7 @@ sentences.py makes sentences of it.
 
 import json
 import sqlite3
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -122,12 +121,9 @@ class Store:
     def close(self) -> None:
         self.connection.close()
 
-    def give_up_after(self, seconds: float) -> None:
-        """From now on, so much time is left for questions: SQLite then raises "interrupted", until this is called
-        again.
-        """
-        end = time.monotonic() + seconds
-        self.connection.set_progress_handler(lambda: time.monotonic() > end, _BETWEEN_LOOKS)
+    def give_up_when(self, given_up: Callable[[], bool]) -> None:
+        """From now on, SQLite asks this now and then, and raises "interrupted" when it is so."""
+        self.connection.set_progress_handler(given_up, _BETWEEN_LOOKS)
 
     # --- transactions
 

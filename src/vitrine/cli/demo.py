@@ -52,6 +52,7 @@ def _print(done: "Demo") -> None:
     print(f"  time             {done.seconds:.1f} s")
     print(f"""
 What to try next (the command lies in .venv/bin after `make demo`):
+  vitrine serve --open                    (the page, with the map; or `make serve`)
   vitrine search --id 1 --catalogue {done.data} --out look-alikes.png
   vitrine classify YOUR-PHOTO.jpg --show-input seen.png
   vitrine index add YOUR-FOLDER --catalogue mine

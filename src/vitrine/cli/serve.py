@@ -46,12 +46,13 @@ def serve(
 
     given = token if token is not None else storage.server_token()
     checked = None if given is None else security.check_is_token(given)
+    names = [security.check_is_host(name) for name in allow_host or ()]
     listening = running.listen(host, port)
     with listening:
         name, encoder = _ready(catalogue, data_dir)
         from vitrine.server.app import Settings, create_app
 
-        app = create_app(Settings(name, checked, (host, *(allow_host or []))), encoder)
+        app = create_app(Settings(name, checked, (host, *names)), encoder)
         address = running.url(listening)
 
         def started() -> None:

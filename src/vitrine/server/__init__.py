@@ -13,5 +13,7 @@ security.py      who may ask: Host, Origin, token; headers of answers
 problems.py      errors as RFC 9457
 counters.py      what /metrics tells
 static_files.py  the page's files, read once
+heads.py         HEAD for every GET
+connections.py   clients that are slow, or too many
 running.py       a socket, uvicorn, Ctrl-C
 """

@@ -186,6 +186,7 @@ def ready(desk: Desk) -> int:
 def add(desk: Desk, uploads: Sequence[Upload], label: str | None) -> Answer:
     """As `schemas.AddAnswer`: all of them, or none. Raises ImageError, CatalogueError, StorageError."""
     items = list({one.source: one for one in (_new_item(desk, upload, label) for upload in uploads)}.values())
+    desk.go_on()  # what nobody waits for is not added
     with desk.catalogue.sole_writer():
         there = desk.catalogue.ids(one.source for one in items)
         new = [one for one in items if one.source not in there]
@@ -225,6 +226,7 @@ def _see(desk: Desk, upload: Upload) -> _Seen:
 
 
 def _see_content(desk: Desk, content: bytes, name: str) -> _Seen:
+    desk.go_on()
     spec = desk.encoder.card.image
     with desk.counters.stage("decode"):
         image = images.prepare(images.read(content, name, spec, desk.limits.pixels), spec)
@@ -292,6 +294,7 @@ def _label(desk: Desk, item: Item, there: dict[str, int]) -> str | None:
 
 def _new_item(desk: Desk, upload: Upload, label: str | None) -> Item:
     """What was sent is not kept as it is: a small copy, its hash, its vector."""
+    desk.go_on()
     content = upload.content()
     spec = desk.encoder.card.image
     with desk.counters.stage("decode"):

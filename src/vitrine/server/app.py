@@ -12,6 +12,7 @@ from vitrine.encoder import Encoder
 from vitrine.server import about, asking, items, maps, problems, schemas, static_files
 from vitrine.server.counters import Counters, Counting
 from vitrine.server.desks import Desks
+from vitrine.server.heads import Heads
 from vitrine.server.limits import Gate, Limits
 from vitrine.server.security import Guard
 
@@ -72,6 +73,7 @@ def create_app(settings: Settings, encoder: Encoder | None = None) -> FastAPI:
     app.add_middleware(Gate, limits=settings.limits)  # the last that is added is the outermost
     app.add_middleware(Guard, hosts=settings.hosts)
     app.add_middleware(Counting, counters=counters)
+    app.add_middleware(Heads)
     _describe(app)
     return app
 

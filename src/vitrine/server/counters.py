@@ -61,7 +61,7 @@ class Counting:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status = time.perf_counter(), 499  # as nginx has it: the client left before there was an answer
 
         async def counted(message: Message) -> None:
             nonlocal status

@@ -6,10 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from vitrine import images, storage
 from vitrine.catalogue import index_kinds
@@ -23,14 +24,26 @@ from vitrine.server.problems import Refusal
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
+class GivenUp(Exception):
+    """Nobody waits for that answer any more, and nobody is told."""
+
+
+@dataclass
 class Desk:
-    """What an answer is made with. encoder: the catalogue's own model, on one thread."""
+    """What an answer is made with. encoder: the catalogue's own model, on one thread. given_up: set when nobody waits
+    for the answer that is being made.
+    """
 
     catalogue: LocalCatalogue
     encoder: Encoder
     limits: Limits
     counters: Counters
+    given_up: threading.Event
+
+    def go_on(self) -> None:
+        """To be called before every longer step. Raises GivenUp."""
+        if self.given_up.is_set():
+            raise GivenUp
 
 
 class Desks:
@@ -44,6 +57,7 @@ class Desks:
         self._here = threading.local()
         self._encoder = encoder and encoder.on_one_thread()
         self._loading = threading.Lock()
+        self._writing = asyncio.Lock()
         self._count = max(2, storage.cores())
         images.keep_memory()
         self._pool = ThreadPoolExecutor(self._count, "desk", index_kinds.on_one_thread)
@@ -60,13 +74,18 @@ class Desks:
         if getattr(self._here, "desk", None) is not None:
             self._leave()
 
-    async def ask(self, work: Callable[[Desk], Answer]) -> Answer:
-        """What `work` answers on one of the threads. Raises what it raises; Refusal where it takes too long: then it
-        goes on, or never begins, and nobody hears of it.
+    async def ask(self, request: Request, work: Callable[[Desk], Answer], writes: bool = False) -> Answer:
+        """What `work` answers on one of the threads, the request's form being read. Raises what it raises; Refusal
+        where it takes too long; ClientDisconnect where the client leaves. In both cases it never begins, or is given up
+        at its next step. writes: one such at a time, so that waiting for other programs' writes keeps one thread busy
+        at most.
         """
+        given_up = threading.Event()
         try:
-            async with asyncio.timeout(self._limits.work_seconds):
-                return await asyncio.wrap_future(self._pool.submit(self._answer, work))
+            async with asyncio.timeout(self._limits.work_seconds), AsyncExitStack() as stack:
+                if writes:
+                    await stack.enter_async_context(self._writing)
+                return await _while_there(request, asyncio.wrap_future(self._pool.submit(self._answer, work, given_up)))
         except TimeoutError as error:
             raise Refusal(
                 503,
@@ -74,37 +93,40 @@ class Desks:
                 f"The answer took longer than {self._limits.work_seconds:g} s; ask again later, or ask for less.",
                 {"Retry-After": "5"},
             ) from error
+        finally:
+            given_up.set()
 
-    def _answer(self, work: Callable[[Desk], Answer]) -> Answer:
+    def _answer(self, work: Callable[[Desk], Answer], given_up: threading.Event) -> Answer:
         try:
-            return work(self._desk())
+            return work(self._desk(given_up))
         except ItemError:
             raise
         except CatalogueError:
             if getattr(self._here, "desk", None) is None:  # it could not be opened
                 raise
             self._leave()
-        return work(self._desk())  # once more, from its file: it may have moved to another model
+        return work(self._desk(given_up))  # once more, from its file: it may have moved to another model
 
-    def _desk(self) -> Desk:
+    def _desk(self, given_up: threading.Event) -> Desk:
         """The one of this thread, made if there is none, or the catalogue is another by now."""
         found: Desk | None = getattr(self._here, "desk", None)
         if found is not None and found.catalogue.replaced():
             self._leave()
             found = None
         if found is None:
-            found = self._here.desk = self._opened()
-        found.catalogue.give_up_after(self._limits.work_seconds)
+            found = self._here.desk = self._opened(given_up)
+        found.given_up = given_up
+        found.catalogue.give_up_when(given_up.is_set)
         return found
 
     def _leave(self) -> None:
         self._here.desk.catalogue.close()
         self._here.desk = None
 
-    def _opened(self) -> Desk:
+    def _opened(self, given_up: threading.Event) -> Desk:
         catalogue = LocalCatalogue.open(self.name)
         try:
-            return Desk(catalogue, self._model(catalogue), self._limits, self._counters)
+            return Desk(catalogue, self._model(catalogue), self._limits, self._counters, given_up)
         except BaseException:
             catalogue.close()
             raise
@@ -118,8 +140,41 @@ class Desks:
             return self._encoder
 
 
-def desks_of(request: Request) -> Desks:
+@dataclass(frozen=True)
+class Asking:
+    """The threads, as a request sees them."""
+
+    desks: Desks
+    request: Request
+
+    async def ask(self, work: Callable[[Desk], Answer], writes: bool = False) -> Answer:
+        """See `Desks.ask`."""
+        return await self.desks.ask(self.request, work, writes)
+
+
+def desks_of(request: Request) -> Asking:
     """The threads of the application that the request came to."""
     found = request.app.state.desks
     assert isinstance(found, Desks)
-    return found
+    return Asking(found, request)
+
+
+async def _while_there(request: Request, asked: "asyncio.Future[Answer]") -> Answer:
+    """Raises ClientDisconnect where the client leaves before there is an answer."""
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((asked, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            return asked.result()
+        leaving.result()
+        raise ClientDisconnect
+    finally:
+        asked.cancel()
+        if not leaving.cancel():
+            leaving.exception()  # of a body that nobody wants
+
+
+async def _left(request: Request) -> None:
+    """Until the client is gone. Raises Refusal for a body that may not be, where the route has not read it."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -65,7 +65,7 @@ async def add(
 ) -> JSONResponse:
     """Add pictures, all or none. Kept of each are a small copy and what the model says of it."""
     sent = uploads(form.image)
-    return JSONResponse(await desks_of(request).ask(lambda desk: answers.add(desk, sent, form.label)))
+    return JSONResponse(await desks_of(request).ask(lambda desk: answers.add(desk, sent, form.label), writes=True))
 
 
 @router.delete(
@@ -81,7 +81,7 @@ async def remove(
     ],
 ) -> JSONResponse:
     """Take items out of the catalogue; their files, if any, stay where they are."""
-    return JSONResponse(await desks_of(request).ask(lambda desk: answers.remove(desk, id)))
+    return JSONResponse(await desks_of(request).ask(lambda desk: answers.remove(desk, id), writes=True))
 
 
 def _shown(request: Request, shown: Shown, keep: bool) -> Response:

@@ -4,11 +4,14 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitrine.server.problems import Refusal
 
 _GATED = ("/api/", "/readyz")  # what takes work
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
 _DRAINED = 4  # times the limit: so much of a body that is too large is read and thrown away
 
 
@@ -44,9 +47,11 @@ class Gate:
                 f"The server has {self.inside} requests at hand, as many as it takes; ask again in a second.",
                 {"Retry-After": "1"},
             )
+        headers = Headers(scope=scope)
+        _check_charset(headers.get("content-type", ""))
         self.inside += 1
         try:
-            await self.app(scope, _Body(scope, receive, self.limits).receive, send)
+            await self.app(scope, _Body(headers, receive, self.limits).receive, send)
         finally:
             self.inside -= 1
 
@@ -54,13 +59,13 @@ class Gate:
 class _Body:
     """A request's body, message by message, never more than is allowed."""
 
-    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+    def __init__(self, headers: Headers, receive: Receive, limits: Limits) -> None:
         self._receive = receive
         self._limits = limits
         self._end = time.monotonic() + limits.body_seconds
         self._read = 0
         self._done = False
-        self._headers = dict(scope["headers"])
+        self._headers = headers
 
     async def receive(self) -> Message:
         """Raises Refusal: it is too large, or takes too long."""
@@ -75,12 +80,13 @@ class _Body:
 
     @property
     def _announced(self) -> int:
-        length = self._headers.get(b"content-length", b"0")
+        length = self._headers.get("content-length", "0")
         return int(length) if length.isdigit() else 0
 
     async def _next(self) -> Message:
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._end - time.monotonic()))
+            async with asyncio.timeout(self._end - time.monotonic()):
+                message = await self._receive()
         except TimeoutError as error:
             raise Refusal(
                 408,
@@ -95,7 +101,7 @@ class _Body:
 
     async def _refuse(self) -> None:
         """Throw away what still comes, to a point: a browser that is cut off while it sends shows no answer."""
-        waits = self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._read
+        waits = self._headers.get("expect", "").lower() == "100-continue" and not self._read
         while not self._done and not waits and self._read <= _DRAINED * self._limits.body:
             await self._next()
         raise Refusal(
@@ -104,3 +110,10 @@ class _Body:
             f"The request has more than {self._limits.body:,} bytes, which are allowed; make the picture smaller.",
             {"Connection": "close"},
         )
+
+
+def _check_charset(kind: str) -> None:
+    """Raises Refusal for a form in anything but UTF-8: Python knows encodings that take minutes for a megabyte."""
+    charset = parse_options_header(kind)[1].get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in _CHARSETS:
+        raise Refusal(400, "malformed", f"The form is in the encoding {charset[:40]!r}; send it in UTF-8.")

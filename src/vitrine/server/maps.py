@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -38,6 +39,7 @@ router = APIRouter(prefix="/api/map", tags=["map"])
 _NICE = 10
 _WAIT = {"Retry-After": "2"}
 _AGAIN = 600  # seconds after which a map that could not be kept is tried again
+_UNNAMED = 2**16 - 1
 _BINARY = {"description": "Where all items lie: see docs/server.md.", "content": {"application/octet-stream": {}}}
 
 
@@ -214,9 +216,11 @@ def _pack(desk: Desk, stored: StoredMap, current: bool) -> bytes:
 
     mapped = mapping.items(desk.catalogue, stored)
     classes = mapping.classes(mapped.labels)
+    others, which = _others(classes, mapped.labels)
     facts = {
         "count": len(mapped.ids),
         "labels": _labels(classes, mapped.labels),
+        "other_labels": others,
         "trustworthiness": round(stored.trust, 4),
         "generation": stored.generation,
         "current": current,
@@ -231,6 +235,7 @@ def _pack(desk: Desk, stored: StoredMap, current: bool) -> bytes:
         (ids & 0xFFFFFFFF).astype("<u4").tobytes(),
         (ids >> np.uint64(32)).astype("<u4").tobytes(),
         classes.which.astype("<u2").tobytes(),
+        which.tobytes(),
     ]
     return b"".join(parts)
 
@@ -245,6 +250,15 @@ def _labels(classes: "Classes", labels: Sequence[str | None]) -> list[Any]:
         *([{"others": others}] if others else []),
         *([None] if None in labels else []),
     ]
+
+
+def _others(classes: "Classes", labels: Sequence[str | None]) -> tuple[list[str], npt.NDArray[np.uint16]]:
+    """The classes that share a colour, at most 65,535, and (m,) which of them each of their m items has, by place."""
+    own = {None, *classes.names[: classes.own]}
+    shared = [label for label in labels if label not in own]
+    names = sorted({label for label in shared if label is not None})[:_UNNAMED]
+    places = {name: place for place, name in enumerate(names)}
+    return names, np.array([places.get(str(label), _UNNAMED) for label in shared], "<u2")
 
 
 def _start(name: str, generation: int) -> _Computing:

@@ -1,5 +1,6 @@
 """Every error as RFC 9457 problem+json, in the sentence that the command line would print."""
 
+import errno
 import http
 import json
 import sys
@@ -22,6 +23,7 @@ _STATUS: tuple[tuple[type[VitrineError], int, str], ...] = (  # the first that f
     (StorageError, 507, "storage"),
     (VitrineError, 503, "model"),
 )
+_NAMED = 60  # characters of a field's name that are repeated
 _CODES = {400: "malformed", 404: "not-found", 405: "method", 422: "input"}
 
 
@@ -36,9 +38,6 @@ class Refusal(HTTPException):
     def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, detail, headers)
         self.code = code
-
-    def response(self) -> Response:
-        return problem(self.status_code, self.code, self.detail, self.headers)
 
 
 def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -57,18 +56,20 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Whatever goes wrong inside of a route is answered as a problem."""
     app.add_exception_handler(VitrineError, _ours)
-    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(Refusal, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _http)
 
 
-def of_error(error: VitrineError) -> Response:
-    status, code = next((status, code) for kind, status, code in _STATUS if isinstance(error, kind))
-    return problem(status, code, str(error), {"Retry-After": "1"} if status == 503 else None)
-
-
-def unexpected(error: Exception) -> Response:
-    """A mistake of ours: its traceback goes to standard error, never to the client."""
+def of_error(error: Exception) -> Response:
+    """What is none of ours is our mistake: its traceback goes to standard error, never to the client."""
+    if isinstance(error, Refusal):
+        return problem(error.status_code, error.code, error.detail, error.headers)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return problem(507, "storage", "A disk of the server is full; free some space there, and send it again.")
+    for kind, status, code in _STATUS:
+        if isinstance(error, kind):
+            return problem(status, code, str(error), {"Retry-After": "1"} if status == 503 else None)
     traceback.print_exception(error, file=sys.stderr)
     return problem(
         500, "internal", "vitrine made a mistake; what it was is in the server's standard error, please report it."
@@ -76,17 +77,13 @@ def unexpected(error: Exception) -> Response:
 
 
 async def _ours(_: Request, error: Exception) -> Response:
-    assert isinstance(error, VitrineError)
     return of_error(error)
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return error.response()
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
+    if isinstance(error.__cause__, OSError):  # while a form was read, which may lie on the disk
+        return of_error(error.__cause__)
     details = {
         400: "The form cannot be read; send multipart/form-data with its parts as RFC 7578 has them.",
         404: "There is nothing at this address; /openapi.json lists what there is.",
@@ -94,10 +91,15 @@ async def _http(request: Request, error: Exception) -> Response:
     }
     detail = details.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
-    methods = request.app.openapi()["paths"].get(request.url.path, {})
-    if error.status_code == 405 and methods:  # the router only knows of one of several
-        headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request, headers.get("Allow", ""))
     return problem(error.status_code, _CODES.get(error.status_code, "http"), detail, headers)
+
+
+def _allowed(request: Request, known: str) -> str:
+    """What an address takes. known: what the router says, which is one of several."""
+    methods = {method.upper() for method in request.app.openapi()["paths"].get(request.scope["path"], {})} | {known}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -111,10 +113,10 @@ def _sentence(error: Mapping[str, Any]) -> str:
     >>> _sentence({"type": "greater_than_equal", "loc": ("body", "k"), "input": "0", "ctx": {"ge": 1}, "msg": ""})
     'k is 0; it must be at least 1.'
     """
-    where = ".".join(str(part) for part in error["loc"][1:]) or "The form"
+    where = ".".join(str(part) for part in error["loc"][1:])[:_NAMED] or "The form"
     facts = error.get("ctx", {})
-    given = error.get("input")
-    shown, pattern = _shown(given), _PATTERNS.get(where.partition(".")[0], "it has another form")
+    shown = _shown(error.get("input"))
+    given, pattern = shown.strip("'"), _PATTERNS.get(where.partition(".")[0], "it has another form")
     reasons = {
         "missing": f"{where} is missing; send it.",
         "extra_forbidden": f"There is no field {where}; /openapi.json lists those that there are.",

@@ -8,10 +8,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from vitrine.errors import InputError
+from vitrine.server.connections import MOST, Connection
 
 _GRACE = 10  # seconds for what is being answered, at the end
-_IDLE = 30  # seconds that a connection may lie idle
-_CONNECTIONS = 512
+_IDLE = 30  # seconds: see `connections.Connection`
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -29,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
         if hasattr(socket, "SO_REUSEADDR") and socket.SO_REUSEADDR and not hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after a restart, not beside another
         listening.bind(address)
-        listening.listen(_CONNECTIONS)
+        listening.listen(MOST)
     except OSError as error:
         listening.close()
         raise InputError(_why_not(error, host, port)) from error
@@ -48,24 +48,28 @@ def run(app: FastAPI, listening: socket.socket, started: Callable[[], None]) -> 
 
     Raises KeyboardInterrupt at the end.
     """
-    config = uvicorn.Config(
+    Server(config(app), started).run(sockets=[listening])
+
+
+def config(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn runs the application."""
+    return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="error",  # what clients do wrong is told to them
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=_GRACE,
     )
-    _Server(config, started).run(sockets=[listening])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says when it has started."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:

@@ -39,7 +39,7 @@ def read() -> dict[str, StaticFile]:
 def serve(app: FastAPI, files: dict[str, StaticFile]) -> None:
     """One route for each of the files."""
     for address, file in files.items():
-        app.add_api_route(address, _route(file), methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_api_route(address, _route(file), methods=["GET"], include_in_schema=False)
 
 
 def _within(folder: Traversable, address: str) -> Iterator[tuple[str, StaticFile]]:

@@ -79,7 +79,7 @@ export function search(query, signal) {
 
 /**
  * Where all items lie: ids, labels (a number each), names (what those numbers mean: a class, null for none, {others: 5}
- * for five classes together), points, current (whether it is of now), tag; while there is none, how far it is: progress.
+ * for five classes together), texts (each item's own class, "" for none), points, current (whether it is of now), tag; while there is none, how far it is: progress.
  * Null where it is still that of the tag. The answer is binary: see docs/server.md.
  */
 export async function map(signal, tag = null) {
@@ -88,7 +88,7 @@ export async function map(signal, tag = null) {
   if (response.status === 202) return response.json();
   const buffer = await response.arrayBuffer();
   const [length] = new Uint32Array(buffer, 0, 1);
-  const { count, labels: names, current } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const { count, labels: names, other_labels: others, current } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   let at = 4 + length + ((4 - (length % 4)) % 4);
   const take = (Kind, size) => new Kind(buffer, at, size, (at += size * Kind.BYTES_PER_ELEMENT));
   const points = take(Float32Array, 2 * count);
@@ -96,7 +96,10 @@ export async function map(signal, tag = null) {
   const high = take(Uint32Array, count);
   const labels = take(Uint16Array, count);
   const ids = Array.from(low, (part, place) => part + 2 ** 32 * high[place]);
-  return { points, labels, names, ids, current, tag: response.headers.get("ETag") };
+  const shared = names.findIndex((name) => name !== null && typeof name === "object");
+  const own = take(Uint16Array, labels.reduce((sum, label) => sum + (label === shared), 0)).values();
+  const texts = Array.from(labels, (label) => (label === shared ? others[own.next().value] : names[label]) ?? "");
+  return { points, labels, names, texts, ids, current, tag: response.headers.get("ETag") };
 }
 
 export const place = (photo, signal) => post("api/map/place", [["image", photo]], { signal });

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { announce, button, element, picture } from "./element.js";
 import * as photo from "./photo.js";
 import * as states from "./state.js";
-import { fixed, language, percent, word } from "./words.js";
+import { fixed, language, probability as shown, word } from "./words.js";
 
 /** Draw it into `main`. A side is a photo, a part of one, or an item, as the page's address has it: see `states.sideOf`. */
 export function compareView(page, main) {
@@ -108,9 +108,9 @@ class Compare {
   draw(found) {
     for (const name of ["a", "b"]) {
       const { label, probability } = found[name];
-      this.shown[name].verdict.replaceChildren(this.page.named(label), " ", element("span.soft", {}, percent(probability)));
+      this.shown[name].verdict.replaceChildren(this.page.named(label), " ", element("span.soft", {}, shown(probability)));
     }
-    const same = percent(found.same_probability);
+    const same = shown(found.same_probability);
     this.verdict.replaceChildren(
       element("strong", {}, same),
       element("p.soft", {}, word("compare.same")),

@@ -10,6 +10,7 @@ import * as states from "./state.js";
 import * as words from "./words.js";
 
 const VIEWS = { search: searchView, compare: compareView, map: mapView };
+const MOST = 984; // matches at a time: the server's 1,000 in whole pages
 const main = document.getElementById("main");
 
 /** What every view may use: facts of the server, and how to go elsewhere. */
@@ -19,6 +20,7 @@ const page = {
   state: states.read(location.hash),
   token: null,
   shown: null,
+  returning: history.state, // where somebody was who comes back to this address: see mark
   begun: false, // whether anything was shown yet in this language: what comes later is somebody's step
 
   /** Show another state. quietly: without a step in the browser's history, as while a slider moves. */
@@ -26,8 +28,22 @@ const page = {
     page.state = { ...page.state, ...change };
     const address = states.write(page.state);
     if (quietly) history.replaceState(null, "", address);
-    else if (address !== location.hash) history.pushState(null, "", address);
+    else if (address !== location.hash) {
+      if (!page.returning) mark();
+      history.pushState(null, "", address);
+    }
+    page.returning = null;
     show();
+  },
+
+  /** How many matches to ask for: as many as there were, for who comes back. */
+  many: () => Math.min(MOST, Math.ceil(Math.max(1, page.returning?.many ?? 0) / states.PAGE) * states.PAGE),
+
+  /** What was asked for is shown: who comes back is where he was. */
+  arrive() {
+    const { returning } = page;
+    page.returning = null;
+    if (returning) scrollTo(0, returning.scroll);
   },
 
   /** A class's name in the language of the page; labels are kept in English, or are anybody's. */
@@ -86,6 +102,15 @@ function show() {
   if (page.shown?.view === view && page.shown.update(page.state)) return;
   page.shown?.leave?.();
   page.shown = { view, ...view(page, main) };
+  if (!page.shown.arrives) page.arrive();
+}
+
+let marking;
+
+/** Keep in the browser's history how far down one is, and how many matches there are. */
+function mark() {
+  clearTimeout(marking);
+  history.replaceState({ scroll: scrollY, many: page.shown?.many?.() ?? 0 }, "");
 }
 
 /** Everything anew, in the language of now. */
@@ -208,7 +233,14 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // its address would be another question: none
   main.focus();
 });
-addEventListener("popstate", () => {
+history.scrollRestoration = "manual"; // what is to be scrolled is not there yet when the browser would
+addEventListener("scroll", () => {
+  clearTimeout(marking);
+  if (!page.returning) marking = setTimeout(mark, 300);
+});
+addEventListener("popstate", (event) => {
+  clearTimeout(marking);
+  page.returning = event.state;
   page.state = states.read(location.hash);
   if (page.catalogue) show();
 });

@@ -109,9 +109,9 @@ class MapView {
   }
 
   /** Another map, in place of the one before if there is one. */
-  show({ ids, labels, names, points, current, tag }) {
+  show({ ids, labels, names, texts, points, current, tag }) {
     const before = this.plane && { ids: this.ids, points: this.plane.points };
-    Object.assign(this, { ids, labels, names, current, tag });
+    Object.assign(this, { ids, labels, names, texts, current, tag });
     this.placeOf = new Map();
     ids.forEach((id, place) => this.placeOf.set(id, place));
     const packs = names.map((_, number) => packed(colourOf(number, names)));
@@ -334,9 +334,7 @@ class MapView {
   export(ids) {
     const lines = ids.filter((id) => this.placeOf.has(id)).map((id) => {
       const place = this.placeOf.get(id);
-      const name = this.names[this.labels[place]];
-      const label = typeof name === "string" ? name : "";
-      return [id, `"${label.replaceAll('"', '""')}"`, this.plane.points[2 * place], this.plane.points[2 * place + 1]].join(",");
+      return [id, `"${this.texts[place].replaceAll('"', '""')}"`, this.plane.points[2 * place], this.plane.points[2 * place + 1]].join(",");
     });
     const address = URL.createObjectURL(new Blob([`id,label,x,y\n${lines.join("\n")}\n`], { type: "text/csv" }));
     const link = element("a", { href: address, download: `${this.page.catalogue.catalogue}-selected.csv` });

@@ -20,6 +20,8 @@ export function searchView(page, main) {
   view.ask();
   return {
     update: (state) => asks(state) && view.update(),
+    many: () => view.matches.length,
+    arrives: true,
     leave: () => view.leave(),
   };
 }
@@ -67,6 +69,7 @@ class Search {
     const stop = (this.stop = new AbortController());
     const { signal } = stop;
     const state = this.state;
+    const k = offset ? states.PAGE : this.page.many();
     const moved = this.subject.key !== keyOf(state);
     this.notice.textContent = notice;
     this.drawChips(state);
@@ -79,9 +82,10 @@ class Search {
       if (signal.aborted) return;
       if (moved && this.moving) this.subject.focus();
       this.moving = true;
-      const answer = await this.answer(state, whole, offset, signal);
+      const answer = await this.answer(state, whole, k, offset, signal);
       if (signal.aborted) return;
-      this.draw(answer, offset);
+      this.draw(answer, k, offset);
+      this.page.arrive();
       await this.remember(state, whole);
     } catch (error) {
       if (signal.aborted) return;
@@ -91,16 +95,16 @@ class Search {
     }
   }
 
-  async answer(state, whole, offset, signal) {
+  async answer(state, whole, k, offset, signal) {
     const shown = whole && (await photo.part(whole, state.crop).catch(() => whole));
-    const query = { photo: shown, like: state.like, unlike: state.unlike, k: states.PAGE, offset, threshold: state.threshold || null, where: states.where(state.label), lang: language() };
+    const query = { photo: shown, like: state.like, unlike: state.unlike, k, offset, threshold: state.threshold || null, where: states.where(state.label), lang: language() };
     return api.search(query, signal);
   }
 
-  draw(answer, offset) {
+  draw(answer, k, offset) {
     this.trouble.hidden = true;
     this.matches = offset ? [...this.matches, ...answer.matches] : answer.matches;
-    this.drawMatches(answer.matches, offset);
+    this.drawMatches(answer.matches, k, offset);
     if (answer.prediction) this.subject.drawPrediction(answer);
   }
 
@@ -109,6 +113,7 @@ class Search {
     this.grid.classList.remove("waiting");
     this.trouble.textContent = sentence;
     this.trouble.hidden = false;
+    this.page.arrive();
     if (offset) return;
     this.grid.replaceChildren();
     this.end.replaceChildren();
@@ -121,7 +126,7 @@ class Search {
     if (question === this.remembered) return;
     this.remembered = question;
     const image = whole ? await photo.small(whole) : this.page.thumbnail(state.like[0]);
-    if (image) await states.remember(states.write(state), image);
+    if (image) await states.remember(states.write({ ...state, a: null, b: null }), image);
   }
 
   // --- what else counts
@@ -160,11 +165,11 @@ class Search {
 
   // --- what was found
 
-  drawMatches(matches, offset) {
+  drawMatches(matches, k, offset) {
     const cards = matches.map((match) => this.card(match));
     if (offset) this.grid.append(...cards);
     else this.grid.replaceChildren(...cards);
-    const more = matches.length === states.PAGE ? button(word("more"), () => this.ask({ offset: this.matches.length })) : null;
+    const more = matches.length === k ? button(word("more"), () => this.ask({ offset: this.matches.length })) : null;
     this.end.replaceChildren(...(more ? [more] : this.matches.length ? [] : [element("p.none", {}, word("none"))]));
     announce(counted("found", this.matches.length));
     if (offset) cards[0]?.querySelector("button").focus();

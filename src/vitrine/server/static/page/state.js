@@ -40,21 +40,19 @@ export function sideOf(text) {
   return key ? { key, crop: crop.length === 4 ? crop : null } : null;
 }
 
-/** The address of that. */
+/** The address of that: of what the view shows, then of what the others would. */
 export function write(state) {
-  const said = new URLSearchParams();
-  const put = (key, value) => value && said.set(key, value);
-  if (state.view === "compare") {
-    put("a", state.a);
-    put("b", state.b);
-  } else {
-    put("photo", state.photo);
-    put("crop", boxed(state.crop));
-    put("like", state.like.join(","));
-    put("unlike", state.unlike.join(","));
-    put("min", state.threshold ? state.threshold.toFixed(2) : "");
-    put("class", state.label);
-  }
+  const sides = { a: state.a, b: state.b };
+  const question = {
+    photo: state.photo,
+    crop: boxed(state.crop),
+    like: state.like.join(","),
+    unlike: state.unlike.join(","),
+    min: state.threshold ? state.threshold.toFixed(2) : "",
+    class: state.label,
+  };
+  const all = state.view === "compare" ? { ...sides, ...question } : { ...question, ...sides };
+  const said = new URLSearchParams(Object.entries(all).filter(([, value]) => value));
   const rest = said.toString().replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%40", "@");
   return `#${state.view}${rest && `?${rest}`}`;
 }

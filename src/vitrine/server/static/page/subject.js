@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { bar, button, element, picture } from "./element.js";
 import * as photo from "./photo.js";
-import { language, percent, word } from "./words.js";
+import { language, probability, word } from "./words.js";
 
 /** Which subject a state has; its box is no part of that. */
 export const keyOf = (state) => (state.photo === null ? String(state.like[0]) : `photo:${state.photo}`);
@@ -116,7 +116,7 @@ export class Subject {
     const { page } = this;
     const names = page.model.classes[language()] ?? page.model.classes.en;
     const order = prediction.probabilities.map((share, index) => [share, index]).sort((a, b) => b[0] - a[0]).slice(0, 10);
-    const lines = order.map(([share, index]) => element("li", {}, element("span", { title: names[index] }, names[index]), bar(share), element("b", {}, percent(share))));
+    const lines = order.map(([share, index]) => element("li", {}, element("span", { title: names[index] }, names[index]), bar(share), element("b", {}, probability(share))));
     const { height, width, channels } = page.model.image;
     this.prediction.replaceChildren(
       element("h3", {}, word("probabilities")),

@@ -167,3 +167,9 @@ export function counted(key, n) {
 export const number = (value) => new Intl.NumberFormat(now).format(value);
 export const fixed = (value, digits = 3) => new Intl.NumberFormat(now, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 export const percent = (value) => new Intl.NumberFormat(now, { style: "percent", maximumFractionDigits: value > 0.9945 || value < 0.0995 ? 1 : 0 }).format(value);
+
+/** For people, who should not read that anything is certain. */
+export function probability(value) {
+  if (value > 0.999) return `>\u00a0${percent(0.999)}`;
+  return value < 0.001 ? `<\u00a0${percent(0.001)}` : percent(value);
+}
