@@ -352,6 +352,7 @@ def test_a_long_answer_is_given_up_at_its_next_picture(
     client = connect(limits=Limits(work_seconds=0.5))
     assert client.get("/readyz").status_code == 200
     monkeypatch.setattr(answers, "_run", slow)
+    monkeypatch.setattr(answers.Upload, "content", lambda _: photo.read_bytes())  # the form's files are closed then
     files = [("image", (f"{number}.jpg", photo.read_bytes())) for number in range(10)]
     assert problem(client.post("/api/search", files=files))[:2] == (503, "timeout")
     time.sleep(1)
