@@ -28,6 +28,7 @@ from vitrine.server.security import HEADERS
 
 TOKEN = "a-token-of-the-tests"
 HOST = "http://127.0.0.1"
+PART = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n'
 Connect = Callable[..., TestClient]
 
 
@@ -117,7 +118,9 @@ def test_a_name_is_only_a_name(client: TestClient, photo: Path) -> None:
     [
         ({"like": "1", "k": "0"}, "k is 0; it must be at least 1."),
         ({"like": "1", "k": "1000000000"}, "k is 1000000000; it must be at most 1000."),
-        ({"like": "1", "k": "many"}, "k is 'many'; "),
+        ({"like": "1", "k": "many"}, "k is 'many'; it must be a whole number."),
+        ({"like": "1", "k": "1.5"}, "k is '1.5'; it must be a whole number."),
+        ({"like": "1", "show_input": "maybe"}, "show_input is 'maybe'; it must be true or false."),
         ({"like": "1", "offset": "-1"}, "offset is -1; it must be at least 0."),
         ({"like": "1", "threshold": "nan"}, "threshold is 'nan'; "),
         ({"like": "1", "threshold": "2"}, "threshold is 2; it must be at most 1."),
@@ -126,7 +129,7 @@ def test_a_name_is_only_a_name(client: TestClient, photo: Path) -> None:
         ({"like": "one"}, "like.0 is 'one'; it must be an item's id, 12, or one with a weight, 12:0.5."),
         ({"like": "9223372036854775808"}, "9223372036854775808 is no item's id; they are below 2^63."),
         ({"like": ["1"] * 65}, "like comes 65 times; allowed are 64."),
-        ({"like": "1", "image": "text"}, "image.0 is 'text'; "),
+        ({"like": "1", "image": "text"}, "image.0 is 'text'; it must be a file, a part with a filename."),
         ({"like": "1", "image_weight": "1"}, "1 image_weight came with 0 image; send at most one for each."),
         ({"like": "1", "where": "labl = 'Bag'"}, "The filter is wrong at character 1, 'labl': there is no such field"),
         ({"like": "1", "where": "x" * 10_001}, "where is a text of 10,001 characters; string should have at most"),
@@ -159,9 +162,7 @@ def test_what_cannot_be_compared(client: TestClient, photo: Path, count: int) ->
     answered = client.post("/api/compare", files=files or None, data={"id": [1]} if count > 2 else {})
     status, code, detail = problem(answered)
     assert (status, code) == (422, "input")
-    assert (
-        count == 0 or detail == f"{count} were sent to be compared; send two in all, pictures as image or items as id."
-    )
+    assert count == 0 or detail == f"{count} came to be compared; send two in all, pictures as image or items as id."
 
 
 @pytest.mark.parametrize(
@@ -194,22 +195,25 @@ def test_what_is_not_there(client: TestClient, method: str, address: str, form: 
 
 
 @pytest.mark.parametrize(
-    ("kind", "body"),
+    ("kind", "body", "says"),
     [
-        ("multipart/form-data", b"--x\r\n"),
-        ("multipart/form-data; boundary=x", b"--y\r\nContent-Disposition: form-data\r\n\r\n1\r\n--y--"),
-        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=\x00\r\n\r\n"),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n' + b"1" * 2**21),
-        ("multipart/form-data; boundary=" + "x" * 5000, b"--x"),
-        ("application/json", b"{"),
-        ("text/plain", b"image"),
-        ("application/x-www-form-urlencoded", b"%%%=&&&"),
+        ("multipart/form-data", b"--x\r\n", "(Missing boundary in multipart)"),
+        ("multipart/form-data; boundary=x", b"--y\r\nContent-Disposition: form-data\r\n\r\n1\r\n--y--", "(Invalid"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=\x00\r\n\r\n", ""),
+        ("multipart/form-data; boundary=x", PART + b"1" * 2**21, "(Part exceeded maximum size of 1024KB)"),
+        ("multipart/form-data; boundary=x", (PART + b"1\r\n") * 1001, "(Too many fields. Maximum number of fields is"),
+        ("multipart/form-data; boundary=" + "x" * 5000, b"--x", "The form cannot be read ("),
+        ("application/json", b"{", "The body is 'application/json'; send a form, multipart/form-data."),
+        ("application/json", b"[" * 1_000_000, "The body is 'application/json'; send a form, multipart/form-data."),
+        ("text/plain", b"image", "The body is 'text/plain'; send a form, multipart/form-data."),
+        ("application/x-www-form-urlencoded", b"%%%=&&&", "There is no field %%%;"),
     ],
 )
-def test_a_broken_form(client: TestClient, kind: str, body: bytes) -> None:
-    status, code, _ = problem(client.post("/api/search", content=body, headers={"Content-Type": kind}))
+def test_a_broken_form(client: TestClient, kind: str, body: bytes, says: str) -> None:
+    status, code, detail = problem(client.post("/api/search", content=body, headers={"Content-Type": kind}))
     assert (status, code) in ((400, "malformed"), (422, "input"))
-    assert client.get("/healthz").status_code == 200
+    assert says in detail
+    assert client.get("/api/items/1", headers={"Content-Type": kind}).status_code == 200
 
 
 # --- how large, how long, how many
@@ -320,6 +324,12 @@ def test_an_answer_that_takes_too_long(connect: Connect, monkeypatch: pytest.Mon
     assert answered.headers["retry-after"] == "5"
 
 
+def wait_until_ready(client: TestClient) -> None:
+    """On a busy machine it takes longer than what is allowed here."""
+    while client.get("/readyz").status_code != 200:
+        pass
+
+
 def test_a_filter_that_takes_too_long(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread is free again, too: as many as there are threads take too long, and the next question is answered."""
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
@@ -329,7 +339,7 @@ def test_a_filter_that_takes_too_long(connect: Connect, monkeypatch: pytest.Monk
             return {"count": opened.connection.execute(endless).fetchone()[0]}
 
     client = connect(limits=Limits(work_seconds=1))
-    assert client.get("/readyz").status_code == 200
+    wait_until_ready(client)
     with monkeypatch.context() as patch:
         patch.setattr(answers, "item", slow)
         for _ in range(storage.cores() + 2):
@@ -346,20 +356,20 @@ def test_a_long_answer_is_given_up_at_its_next_picture(
 
     def slow(*arguments: Any) -> Any:
         begun.release()
-        time.sleep(0.3)
+        time.sleep(0.5)
         return real(*arguments)
 
-    client = connect(limits=Limits(work_seconds=0.5))
-    assert client.get("/readyz").status_code == 200
+    client = connect(limits=Limits(work_seconds=1.5))
+    wait_until_ready(client)
     monkeypatch.setattr(answers, "_run", slow)
     monkeypatch.setattr(answers.Upload, "content", lambda _: photo.read_bytes())  # the form's files are closed then
     files = [("image", (f"{number}.jpg", photo.read_bytes())) for number in range(10)]
     assert problem(client.post("/api/search", files=files))[:2] == (503, "timeout")
-    time.sleep(1)
+    time.sleep(1.5)
     count = 0
     while begun.acquire(blocking=False):
         count += 1
-    assert 1 <= count <= 3
+    assert 1 <= count <= 4
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "utf-16", "rot13", "no-such"])

@@ -127,7 +127,7 @@ def compare(desk: Desk, sides: Sequence[Upload | int], look: Look) -> Answer:
     ModelFileError.
     """
     if len(sides) != 2:
-        raise InputError(f"{len(sides)} were sent to be compared; send two in all, pictures as image or items as id.")
+        raise InputError(f"{len(sides)} came to be compared; send two in all, pictures as image or items as id.")
     a, b = (_see(desk, side) if isinstance(side, Upload) else _see_item(desk, side) for side in sides)
     found = desk.encoder.comparison(a.outputs, b.outputs)
     assert desk.encoder.card.similarity is not None  # or `comparison` had raised

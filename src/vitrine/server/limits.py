@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitrine.server.problems import Refusal
 
 _GATED = ("/api/", "/readyz")  # what takes work
-_CHARSETS = ("utf-8", "utf8", "us-ascii")
+_KINDS = (b"multipart/form-data", b"application/x-www-form-urlencoded", b"")
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 _DRAINED = 4  # times the limit: so much of a body that is too large is read and thrown away
 
 
@@ -48,7 +49,8 @@ class Gate:
                 {"Retry-After": "1"},
             )
         headers = Headers(scope=scope)
-        _check_charset(headers.get("content-type", ""))
+        if scope["method"] == "POST":
+            _check_kind(headers.get("content-type", ""))
         self.inside += 1
         try:
             await self.app(scope, _Body(headers, receive, self.limits).receive, send)
@@ -112,8 +114,18 @@ class _Body:
         )
 
 
-def _check_charset(kind: str) -> None:
-    """Raises Refusal for a form in anything but UTF-8: Python knows encodings that take minutes for a megabyte."""
-    charset = parse_options_header(kind)[1].get(b"charset", b"utf-8").decode("latin-1").lower()
+def _check_kind(kind: str) -> None:
+    """Raises Refusal for what is no form, and for a form in anything but UTF-8: Python knows encodings that take a
+    minute for a megabyte.
+    """
+    sent, options = parse_options_header(kind)
+    if sent not in _KINDS:
+        raise Refusal(400, "malformed", f"The body is {_short(sent)}; send a form, multipart/form-data.")
+    charset = options.get(b"charset", b"utf-8").lower()
     if charset not in _CHARSETS:
-        raise Refusal(400, "malformed", f"The form is in the encoding {charset[:40]!r}; send it in UTF-8.")
+        raise Refusal(400, "malformed", f"The form is in the encoding {_short(charset)}; send it in UTF-8.")
+
+
+def _short(said: bytes) -> str:
+    """For a sentence."""
+    return repr(said.decode("latin-1")[:40])

@@ -85,7 +85,7 @@ async def _http(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, OSError):  # while a form was read, which may lie on the disk
         return of_error(error.__cause__)
     details = {
-        400: "The form cannot be read; send multipart/form-data with its parts as RFC 7578 has them.",
+        400: f"The form cannot be read ({str(error.detail).rstrip('.')}); send multipart/form-data (RFC 7578).",
         404: "There is nothing at this address; /openapi.json lists what there is.",
         405: "This address does not take that method; /openapi.json lists what it takes.",
     }
@@ -124,8 +124,13 @@ def _sentence(error: Mapping[str, Any]) -> str:
         "less_than_equal": f"{where} is {given}; it must be at most {facts.get('le')}.",
         "too_long": f"{where} comes {facts.get('actual_length')} times; allowed are {facts.get('max_length')}.",
         "string_pattern_mismatch": f"{where} is {shown}; {pattern}.",
+        "int_parsing": f"{where} is {shown}; it must be a whole number.",
+        "int_from_float": f"{where} is {shown}; it must be a whole number.",
+        "float_parsing": f"{where} is {shown}; it must be a number.",
+        "bool_parsing": f"{where} is {shown}; it must be true or false.",
+        "value_error": f"{where} is {shown}; it must be a file, a part with a filename.",  # only files have such
     }
-    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
+    message = str(error["msg"]).replace("Input should be", "it must be")
     return reasons.get(str(error["type"]), f"{where} is {shown}; {message[:1].lower()}{message[1:]}.")
 
 

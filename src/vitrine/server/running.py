@@ -1,6 +1,7 @@
 """A socket, uvicorn on it, until Ctrl-C."""
 
 import errno
+import logging
 import socket
 from collections.abc import Callable
 
@@ -48,6 +49,7 @@ def run(app: FastAPI, listening: socket.socket, started: Callable[[], None]) -> 
 
     Raises KeyboardInterrupt at the end.
     """
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what clients do wrong is told to them
     Server(config(app), started).run(sockets=[listening])
 
 
@@ -60,7 +62,7 @@ def config(app: FastAPI) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="error",  # what clients do wrong is told to them
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
