@@ -19,7 +19,7 @@ from vitrine.datasets import Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.indexing.folder import FolderSync
 
-pytest_plugins = ["page_fixtures"]
+pytest_plugins = ["page_fixtures", "server_fixtures"]
 REAL_DATA = os.environ.get("VITRINE_DATA")
 
 

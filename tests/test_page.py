@@ -168,7 +168,7 @@ def test_a_match_is_compared_with_the_question(open_page: Open) -> None:
     expect(other).to_be_visible()
     shown = ids(page)[0]
     other.get_by_role("button", name="Compare with it").click()
-    page.wait_for_url(f"**#compare?a=3&b={shown}")
+    page.wait_for_url(f"**#compare?a=3&b={shown}&like=3")
     expect(page.locator(".verdict strong")).to_contain_text("%")
 
 
