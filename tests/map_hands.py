@@ -133,11 +133,11 @@ def lattice(side: int) -> npt.NDArray[np.float32]:
     return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
-def made(page: Page, content: bytes) -> None:
+def made(page: Page, content: bytes, hash: str = "#map") -> None:
     """Show that map in place of the server's."""
     page.route(
         "**/api/map",
         lambda route: route.fulfill(body=content, content_type="application/octet-stream", headers={"ETag": '"1-1"'}),
     )
-    page.evaluate("location.hash = '#map'")
+    page.evaluate("hash => { location.hash = hash; }", hash)
     open_map(page)

@@ -160,7 +160,7 @@ def test_near_by_dots_become_pictures(opened: Opened) -> None:
     page = opened()
     canvas = page.locator("#map")
     far = len(np.unique(settled(page).reshape(-1, 3), axis=0))
-    for _ in range(6):
+    for _ in range(8):
         canvas.press("+")
     near = len(np.unique(settled(page).reshape(-1, 3), axis=0))
     assert far < 10

@@ -35,7 +35,7 @@ def test_it_is_coloured_by_confidence_and_the_link_says_so(open_page: Open) -> N
     assert has(seen, GREY)  # the one of which nothing is known
     assert page.locator(".legend i").first.evaluate("dot => dot.style.background") == ""
     page.reload()
-    made(page, MAP)
+    open_map(page)
     expect(page.get_by_label("confidence")).to_be_checked()
     assert has(pixels(page), SURE)
     page.get_by_label("class", exact=True).check()
@@ -65,8 +65,9 @@ def test_it_is_chosen_with_the_keys(open_page: Open) -> None:
 
 
 def test_on_dark_ground_its_other_end_stands_out(open_page: Open) -> None:
-    page = open_page("#map?colour=confidence")
-    made(page, MAP)
+    page = open_page()
+    made(page, MAP, "#map?colour=confidence")
+    assert has(pixels(page), SURE)
     assert not has(pixels(page), SURE_DARK)
     page.get_by_role("button", name="Light / dark").click()
     page.wait_for_timeout(200)
@@ -92,8 +93,8 @@ def test_the_tip_says_how_many_agree(open_page: Open) -> None:
 
 
 def test_a_map_without_neighbours_has_no_choice(open_page: Open) -> None:
-    page = open_page("#map?colour=confidence")
-    made(page, binary(lattice(41), ["a", "b"], [place % 2 for place in range(1681)]))
+    page = open_page()
+    made(page, binary(lattice(41), ["a", "b"], [place % 2 for place in range(1681)]), "#map?colour=confidence")
     expect(page.locator(".by")).to_be_hidden()
     expect(page.locator(".scale")).to_be_hidden()
     assert not has(pixels(page), SURE)
