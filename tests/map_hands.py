@@ -129,8 +129,8 @@ def binary(
 
 
 def lattice(side: int) -> npt.NDArray[np.float32]:
-    """Side x side points, 1 apart."""
-    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2).astype(np.float32)
+    """Side x side points, 1 apart, row by row from the top."""
+    return np.stack(np.meshgrid(np.arange(side), -np.arange(side)), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
 def made(page: Page, content: bytes, hash: str = "#map") -> None:

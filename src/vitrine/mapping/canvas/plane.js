@@ -25,14 +25,14 @@ export class Plane {
     this.marks = []; // [x, y, picture or null]
     [this.width, this.height, this.ratio] = [0, 0, 1];
     this.flight = 0;
-    this.ground = 0xffffffff;
+    [this.ground, this.gap] = [0xffffffff, "#ffffff"]; // the same, as either side has it
     this.ink = "#000";
     this.accent = "#0a6";
   }
 
   /**
-   * These points, while one looks to where one looked. points: Float32Array, x and y in turn. colours: of each,
-   * Uint32Array of 0xAABBGGRR. sequence: the places in the order in which they are painted, null for any.
+   * These points, while one looks to where one looked. points: Float32Array, x and y in turn, y downwards. colours: of
+   * each, Uint32Array of 0xAABBGGRR. sequence: the places in the order in which they are painted, null for any.
    */
   take(points, colours, sequence = null) {
     Object.assign(this, { points, colours });
@@ -59,7 +59,7 @@ export class Plane {
 
   /** The colours of the theme: as CSS has them, #rrggbb. */
   paper({ ground, ink, accent }) {
-    Object.assign(this, { ground: packed(ground), ink, accent });
+    Object.assign(this, { ground: packed(ground), gap: ground, ink, accent });
     this.dark = Number.parseInt(ground.slice(3, 5), 16) < 128;
     if (this.points) this.draw();
   }
@@ -247,7 +247,9 @@ export class Plane {
     const [w, h] = [picture.width * scale, picture.height * scale];
     context.imageSmoothingEnabled = scale * this.ratio < 1;
     context.fillStyle = colour;
-    context.fillRect(px - w / 2 - 2, py - h / 2 - 2, w + 4, h + 4);
+    context.fillRect(px - w / 2 - 4, py - h / 2 - 4, w + 8, h + 8);
+    context.fillStyle = this.gap; // a dark frame must not melt into a dark picture
+    context.fillRect(px - w / 2 - 1, py - h / 2 - 1, w + 2, h + 2);
     context.drawImage(picture.image, picture.x, picture.y, picture.width, picture.height, px - w / 2, py - h / 2, w, h);
   }
 

@@ -97,7 +97,8 @@ class MapView {
   }
 
   /** Another map, in place of the one before if there is one. */
-  show({ ids, labels, names, points, sure, current, tag }) {
+  show({ ids, labels, names, points: upwards, sure, current, tag }) {
+    const points = upwards.map((value, at) => (at % 2 ? -value : value)); // on a canvas y goes down
     const before = this.plane && { ids: this.ids, points: this.plane.points };
     Object.assign(this, { ids, labels, names, sure, current, tag });
     this.placeOf = new Map();
@@ -213,7 +214,7 @@ class MapView {
       const [found, place] = await Promise.all([api.search(query, signal), shown ? api.place(shown, signal) : null]);
       const image = shown && (await createImageBitmap(shown).catch(() => null));
       if (signal.aborted) return;
-      this.light(found.matches.map((match) => match.id), place ? [[place.x, place.y, image && whole(image)]] : []);
+      this.light(found.matches.map((match) => match.id), place ? [[place.x, -place.y, image && whole(image)]] : []);
       await this.goTo(place, like, flying);
       if (!signal.aborted) announce(counted("found", found.matches.length));
     } catch (error) {
@@ -233,7 +234,7 @@ class MapView {
     const near = [...plane.lit];
     const first = place ? undefined : this.placeOf.get(like[0]);
     if (first !== undefined) plane.lit.add(first);
-    const [x, y] = place ? [place.x, place.y] : first === undefined ? [] : plane.points.subarray(2 * first, 2 * first + 2);
+    const [x, y] = place ? [place.x, -place.y] : first === undefined ? [] : plane.points.subarray(2 * first, 2 * first + 2);
     plane.draw();
     if (x === undefined || !flying) return;
     await plane.fly(x, y, near, matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : FLIGHT);

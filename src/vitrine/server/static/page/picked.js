@@ -58,7 +58,7 @@ export class Picked {
       const place = placeOf.get(id);
       const name = names[labels[place]];
       const label = typeof name === "string" ? name : "";
-      return [id, `"${label.replaceAll('"', '""')}"`, plane.points[2 * place], plane.points[2 * place + 1]].join(",");
+      return [id, `"${label.replaceAll('"', '""')}"`, plane.points[2 * place], -plane.points[2 * place + 1]].join(",");
     });
     const address = URL.createObjectURL(new Blob([`id,label,x,y\n${lines.join("\n")}\n`], { type: "text/csv" }));
     const link = element("a", { href: address, download: `${page.catalogue.catalogue}-selected.csv` });
