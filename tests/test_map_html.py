@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from map_hands import POINTERS, box, pixels, settled
@@ -250,6 +251,17 @@ def test_without_confidence_there_is_no_choice(
     page = opened("confidence")
     expect(page.locator("#by")).to_be_hidden()
     assert (pixels(page) == RED).all(axis=2).any()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_everybody_can_use_it(opened: Opened, dark: bool) -> None:
+    page = opened("confidence", dark)
+    lasso(page)
+    for width in (390, 1200):
+        page.set_viewport_size({"width": width, "height": 800})
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_it_moves_smoothly(opened: Opened) -> None:

@@ -1,5 +1,7 @@
 """The map of the page, coloured by confidence, and narrowed to a selection."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from playwright.sync_api import expect
@@ -155,3 +157,10 @@ def test_a_line_around_all_then_selects_what_is_shown(open_page: Open) -> None:
     page.evaluate("document.activeElement.blur()")
     again = draw(page, [(0.01, 0.15), (0.01, 0.99), (0.8, 0.99), (0.8, 0.15), (0.01, 0.15)])
     assert 0 < again <= half
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()[1:]
+    assert len(lines) == again
+    for line in lines:
+        id, _, x, y = line.split(",")
+        assert (float(x), float(y)) == ((int(id) - 1) % 41, -((int(id) - 1) // 41))  # as the server sent them
