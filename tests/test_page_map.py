@@ -90,6 +90,18 @@ def own(shop: Path, tmp_path: Path) -> Iterator[Server]:
     running.stop()
 
 
+def test_a_photo_lies_where_the_server_says(open_page: Open, boot: Path) -> None:
+    page = open_page()
+    made(page, binary(lattice(40), ["a"], [0] * 1600))
+    page.route("**/api/map/place", lambda route: route.fulfill(json={"x": 7, "y": -12}))
+    page.set_input_files("#chosen", boot)
+    expect(page.locator("#status")).to_contain_text("look-alike")  # said when it is there
+    canvas = page.locator("canvas").bounding_box()
+    assert canvas is not None
+    page.mouse.move(canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2)
+    expect(page.locator(".tip")).to_contain_text(f"a · {12 * 40 + 7 + 1}")
+
+
 def test_a_lasso_selects(open_page: Open) -> None:
     page = open_page("#map")
     open_map(page)
