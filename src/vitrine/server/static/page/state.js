@@ -19,6 +19,7 @@ export function read(hash) {
     unlike: numbers(said.get("unlike")),
     threshold: threshold > 0 && threshold <= 1 ? threshold : 0,
     label: said.get("class"),
+    colour: said.get("colour") === "confidence" ? "confidence" : "class",
     a: sided(said.get("a")),
     b: sided(said.get("b")),
   };
@@ -54,6 +55,7 @@ export function write(state) {
     put("unlike", state.unlike.join(","));
     put("min", state.threshold ? state.threshold.toFixed(2) : "");
     put("class", state.label);
+    put("colour", state.colour === "confidence" ? state.colour : "");
   }
   const rest = said.toString().replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%40", "@");
   return `#${state.view}${rest && `?${rest}`}`;
