@@ -15,28 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pictures import Cli, one_sentence, random_items, written
+from map_items import clustered
+from pictures import Cli, one_sentence
 from vitrine import images, mapping, plots, storage
-from vitrine.catalogue import Item, folders, map_file
+from vitrine.catalogue import folders, map_file
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, StorageError
 from vitrine.mapping import page, sprites
-
-SIZE = 187
-
-
-def clustered(count: int, seed: int = 0, start: int = 0) -> list[Item]:
-    """Items in three groups, with pictures."""
-    random = np.random.default_rng(seed)
-    items = random_items(count, SIZE, seed, start)
-    found = []
-    for number, item in enumerate(items, start):
-        vector = np.eye(SIZE)[number % 3] + 0.05 * random.normal(size=SIZE)
-        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-        picture = Image.new("L", (28, 20 + number % 9), 40 + number % 200)
-        found.append(replace(item, vector=vector, label=f"class {number % 3}", thumbnail=written(picture)))
-    return found
 
 
 @pytest.fixture
@@ -142,13 +128,17 @@ def test_the_file_is_as_documented(shop: LocalCatalogue) -> None:
     path = folders.folder("shop") / f"map-{stored.generation}.points"
     content = path.read_bytes()
     head = struct.unpack_from("<8sIIqQQQ16sdI", content)
-    assert head[:7] == (b"vitrmap\n", 1, 60, 7, stored.generation, 60, 60)
+    assert head[:7] == (b"vitrmap\n", 2, 60, 7, stored.generation, 60, 60)
     assert head[7].hex() == shop.info().identity
     assert head[8] == stored.trust
     assert head[9] == zlib.crc32(content[80:])
     assert struct.unpack_from("<I", content, 76) == (zlib.crc32(content[:76]),)
     assert np.frombuffer(content, "<i8", 60, 80).tolist() == stored.ids.tolist()
     assert (np.frombuffer(content, "<f4", 120, 80 + 480).reshape(60, 2) == stored.points).all()
+    assert struct.unpack_from("<I", content, 80 + 960) == (15,)
+    assert stored.near is not None
+    assert (np.frombuffer(content, "<i4", 900, 80 + 964).reshape(60, 15) == stored.near).all()
+    assert len(content) == 80 + 964 + 3600
 
 
 @pytest.mark.parametrize("place", [0, 9, 30, 77, 100, 700, -1])
@@ -228,7 +218,7 @@ def test_the_page_holds_everything(shop: LocalCatalogue, tmp_path: Path) -> None
     assert "<title>A &lt;title&gt; &amp; more</title>" in html
     assert not re.search(r'(src|href)="http|@import|url\(', html)
     facts = json.loads(unpacked(html, "data-facts"))
-    assert (facts["count"], facts["side"]) == (61, 64)
+    assert (facts["count"], facts["side"], facts["colour"], facts["sure"]) == (61, 64, "class", True)
     assert [one["name"] for one in facts["classes"]] == ["<i>&?", "class 0", "class 1", "class 2"]
     which = np.frombuffer(unpacked(html, "data-which"), "<u2")
     assert [facts["classes"][one]["name"] for one in which] == list(mapped.labels)
@@ -236,6 +226,9 @@ def test_the_page_holds_everything(shop: LocalCatalogue, tmp_path: Path) -> None
     scale = 65_535 / np.ptp(mapped.points, axis=0).max()
     assert np.abs(np.diff(grid[:, 0]) - np.diff(mapped.points[:, 0]) * scale).max() < 2
     assert np.abs(np.diff(grid[:, 1]) + np.diff(mapped.points[:, 1]) * scale).max() < 2  # downwards
+    assert mapped.confidence is not None
+    sure = np.frombuffer(unpacked(html, "data-sure"), np.uint8).reshape(2, 61)
+    assert (sure == [mapped.confidence.agree, mapped.confidence.of]).all()
     texts = unpacked(html, "data-texts").decode().split("\n")
     assert (len(texts), texts[0], texts[60]) == (61, "1\ts0", "61\t</script><b> &")
     sheet = re.search(r'id="sheet-0">([^<]*)<', html)
@@ -288,7 +281,7 @@ def test_parquet_for_embedding_atlas(cli: Cli, shop: LocalCatalogue) -> None:
     code, out, _ = cli("map", "--catalogue", "shop", "--export", "parquet", "map.parquet", "--json")
     assert (code, json.loads(out)["export"]) == (0, "map.parquet")
     table = pq.read_table("map.parquet")
-    assert table.column_names == ["id", "source", "label", "x", "y", "colour", "price", "x_"]
+    assert table.column_names == ["id", "source", "label", "x", "y", "confidence", "colour", "price", "x_"]
     stored = mapping.find(shop).stored
     assert table["id"].to_pylist() == stored.ids.tolist()
     assert np.float32(table["x"].to_pylist()).tolist() == stored.points[:, 0].tolist()

@@ -267,7 +267,7 @@ def test_everybody_can_use_it(open_page: Open, boot: Path, size: tuple[int, int]
     """Axe finds nothing in any view, and nothing is wider than the screen."""
     page = open_page(size=size)
     page.emulate_media(color_scheme="dark" if dark else "light")
-    for view in ("", "#search?like=3&unlike=5", "photo", "#compare?a=3&b=4", "#map"):
+    for view in ("", "#search?like=3&unlike=5", "photo", "#compare?a=3&b=4", "#map?colour=confidence"):
         if view == "photo":
             give(page, boot)
         else:

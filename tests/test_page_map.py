@@ -1,58 +1,32 @@
 """The map of the page in a real browser, against a real server."""
 
-import base64
 import csv
-import io
-import json
 import shutil
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Route, expect
 
+from map_hands import (
+    ACCENT,
+    POINTERS,
+    binary,
+    box,
+    corner,
+    counted,
+    draw,
+    first_colour,
+    lattice,
+    made,
+    open_map,
+    painted,
+    pixels,
+    settled,
+)
 from page_fixtures import TOKEN, Open, Server, start, unlock
-
-CORNERS = [(0.01, 0.2), (0.01, 0.99), (0.99, 0.99), (0.99, 0.6), (0.7, 0.6), (0.5, 0.2), (0.01, 0.2)]
-ACCENT = (0x1D, 0x5C, 0x55)
-SEEN = """async () => {
-    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
-    return document.querySelector('canvas').toDataURL('image/png').split(',')[1];
-}"""
-POINTERS = """(steps) => {
-    const canvas = document.querySelector('canvas');
-    const {left, top} = canvas.getBoundingClientRect();
-    canvas.setPointerCapture = () => {};
-    for (const [kind, pointerId, x, y] of steps) canvas.dispatchEvent(new PointerEvent(
-        `pointer${kind}`, {pointerId, clientX: left + x, clientY: top + y, bubbles: true, cancelable: true}));
-}"""
-Pixels = npt.NDArray[np.uint8]
-
-
-def open_map(page: Page) -> Locator:
-    """The map, once it is computed; its canvas."""
-    expect(page.locator(".legend li").first).to_be_visible(timeout=60_000)
-    canvas = page.locator("canvas")
-    expect(canvas).to_be_visible()
-    return canvas
-
-
-def painted(page: Page) -> set[str]:
-    """The colours of the canvas."""
-    colours: list[str] = page.evaluate(
-        """async () => {
-            await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-            const canvas = document.querySelector('canvas');
-            const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-            return [...new Set(new Uint32Array(data.buffer))].map(String);
-        }"""
-    )
-    return set(colours)
 
 
 def test_the_map_shows_every_class_and_hides_it(open_page: Open) -> None:
@@ -108,101 +82,6 @@ def test_a_photo_flies_to_its_place_on_the_map(open_page: Open, boot: Path) -> N
     expect(page.locator("#status")).to_have_text("24 look-alikes")
 
 
-def pixels(page: Page) -> Pixels:
-    """What is on the canvas: (height, width, 3)."""
-    return np.array(Image.open(io.BytesIO(base64.b64decode(page.evaluate(SEEN)))).convert("RGB"))
-
-
-def corner(page: Page, colour: Sequence[int]) -> None:
-    """Wait until the canvas has that colour in its corner."""
-    for _ in range(100):
-        if tuple(pixels(page)[0, 0]) == tuple(colour):
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(f"its corner never is {colour}")
-
-
-def settled(page: Page) -> Pixels:
-    """As `pixels`, once all pictures have come."""
-    seen = pixels(page)
-    for _ in range(40):
-        page.wait_for_timeout(400)
-        before, seen = seen, pixels(page)
-        if (seen == before).all():
-            return seen
-    pytest.fail("it never comes to rest")
-
-
-def box(seen: Pixels, colour: Sequence[int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what has that colour."""
-    ys, xs = np.nonzero((np.abs(seen.astype(int) - colour) <= 3).all(axis=2))  # lines are blended with the ground
-    assert len(xs), "nothing has that colour"
-    return int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())
-
-
-def draw(page: Page, corners: Sequence[tuple[float, float]] = CORNERS) -> int:
-    """Draw a line with the lasso, by shares of the canvas's sides; how many it selects."""
-    lasso = page.get_by_role("button", name="Lasso")
-    if lasso.get_attribute("aria-pressed") == "false":
-        lasso.click()
-    canvas = page.locator("canvas").bounding_box()
-    assert canvas is not None
-    for number, (x, y) in enumerate(corners):
-        page.mouse.move(canvas["x"] + x * canvas["width"], canvas["y"] + y * canvas["height"], steps=2)
-        if not number:
-            page.mouse.down()
-    page.mouse.up()
-    said = page.locator(".picked h2")
-    expect(said).to_contain_text("selected")
-    return int(str(said.text_content()).split()[0])
-
-
-def counted(page: Page) -> int:
-    """The items of the legend."""
-    return sum(int(count.replace(",", "")) for count in page.locator(".legend b").all_text_contents())
-
-
-def first_colour(page: Page) -> list[int]:
-    """Of the first line of the legend."""
-    dot = page.locator(".legend i").first
-    found: list[int] = dot.evaluate("dot => getComputedStyle(dot).backgroundColor.match(/\\d+/g).map(Number)")
-    return found
-
-
-def binary(
-    points: npt.NDArray[np.float32],
-    labels: list[Any],
-    which: Sequence[int],
-    others: tuple[Sequence[str], Sequence[int]] = ((), ()),
-    **facts: Any,
-) -> bytes:
-    """A map as the server sends it, of items 1 to n. others: the names of the classes that share a colour, and which of
-    them each of their items has.
-    """
-    n = len(points)
-    said = {"count": n, "labels": labels, "other_labels": others[0], "trustworthiness": 1, "generation": 1}
-    text = json.dumps({**said, "current": True, **facts})
-    front = struct.pack("<I", len(text)) + text.encode() + bytes(-len(text) % 4)
-    ids = np.arange(1, n + 1, dtype="<u4")
-    classes = np.array([*which, *others[1]], "<u2").tobytes()
-    return front + points.astype("<f4").tobytes() + ids.tobytes() + bytes(4 * n) + classes
-
-
-def lattice(side: int) -> npt.NDArray[np.float32]:
-    """Side x side points, 1 apart."""
-    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2).astype(np.float32)
-
-
-def made(page: Page, content: bytes) -> None:
-    """Show that map in place of the server's."""
-    page.route(
-        "**/api/map",
-        lambda route: route.fulfill(body=content, content_type="application/octet-stream", headers={"ETag": '"1-1"'}),
-    )
-    page.evaluate("location.hash = '#map'")
-    open_map(page)
-
-
 @pytest.fixture
 def own(shop: Path, tmp_path: Path) -> Iterator[Server]:
     """A server of the test's own home, which may be written."""
@@ -210,6 +89,18 @@ def own(shop: Path, tmp_path: Path) -> Iterator[Server]:
     running = start(tmp_path / "own")
     yield running
     running.stop()
+
+
+def test_a_photo_lies_where_the_server_says(open_page: Open, boot: Path) -> None:
+    page = open_page()
+    made(page, binary(lattice(40), ["a"], [0] * 1600))
+    page.route("**/api/map/place", lambda route: route.fulfill(json={"x": 7, "y": -12}))
+    page.set_input_files("#chosen", boot)
+    expect(page.locator("#status")).to_contain_text("look-alike")  # said when it is there
+    canvas = page.locator("canvas").bounding_box()
+    assert canvas is not None
+    page.mouse.move(canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2)
+    expect(page.locator(".tip")).to_contain_text(f"a · {12 * 40 + 7 + 1}")
 
 
 def test_a_lasso_selects(open_page: Open) -> None:
@@ -270,7 +161,7 @@ def test_what_is_removed_stays_away(open_page: Open, own: Server) -> None:
 
 def test_what_was_removed_before_it_failed_is_gone(open_page: Open, own: Server) -> None:
     page = open_page(address=own.address)
-    page.route("**/page/map.js", lambda route: small_batches(route))
+    page.route("**/page/picked.js", lambda route: small_batches(route))
     page.reload()
     page.evaluate("location.hash = '#map'")
     unlock(page)
@@ -426,7 +317,8 @@ def test_a_map_that_fails_for_now_is_asked_for_again(open_page: Open) -> None:
 def test_every_class_has_its_colour_and_the_rest_two_greys(open_page: Open) -> None:
     page = open_page()
     labels = [*(f"class {number:02d}" for number in range(20)), {"others": 5}, None]
-    made(page, binary(lattice(11), labels, [place % 22 for place in range(121)], (["a"], [0] * 5)))
+    others = [f"other {number}" for number in range(5)]
+    made(page, binary(lattice(11), labels, [place % 22 for place in range(121)], others=(others, range(5))))
     lines = page.locator(".legend li span").all_text_contents()
     assert lines[:20] == labels[:20]
     assert lines[20:] == ["5 other classes", "no class"]
@@ -437,12 +329,9 @@ def test_every_class_has_its_colour_and_the_rest_two_greys(open_page: Open) -> N
 def test_a_csv_names_every_class(open_page: Open) -> None:
     """Those that share a colour, too, and none as none."""
     page = open_page()
-    content = binary(
-        lattice(3), ["own", {"others": 2}, None], [0, 1, 2, 1, 1, 0, 2, 1, 0], (['a "b"', "c"], [1, 0, 0, 1])
-    )
-    made(page, content)
-    corners = [(0.01, 0.12), (0.01, 0.99), (0.99, 0.99), (0.99, 0.12), (0.01, 0.12)]
-    count = draw(page, corners)
+    others = (['a "b"', "c"], [1, 0, 0, 1])
+    made(page, binary(lattice(3), ["own", {"others": 2}, None], [0, 1, 2, 1, 1, 0, 2, 1, 0], others=others))
+    count = draw(page, [(0.01, 0.12), (0.01, 0.99), (0.99, 0.99), (0.99, 0.12), (0.01, 0.12)])
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()
     with Path(download.value.path()).open(encoding="utf-8", newline="") as file:

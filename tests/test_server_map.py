@@ -36,6 +36,8 @@ class Sent:
     points: npt.NDArray[np.float32]
     ids: npt.NDArray[np.int64]
     classes: npt.NDArray[np.uint16]
+    agree: npt.NDArray[np.uint8]
+    of: npt.NDArray[np.uint8]
     others: list[str]
 
     @property
@@ -56,9 +58,14 @@ def decoded(content: bytes) -> Sent:
     points = np.frombuffer(content, "<f4", 2 * n, at).reshape(n, 2)
     low, high = np.frombuffer(content, "<u4", 2 * n, at + 8 * n).reshape(2, n).astype(np.int64)
     classes = np.frombuffer(content, "<u2", n, at + 16 * n)
-    rest = np.frombuffer(content, "<u2", -1, at + 18 * n)
+    assert facts["format"] == 2
+    near = np.zeros((2, n), np.uint8)
+    if facts["neighbours"] is not None:
+        near = np.frombuffer(content, np.uint8, 2 * n, at + 18 * n).reshape(2, n)
+    rest = np.frombuffer(content, "<u2", -1, at + 18 * n + (facts["neighbours"] is not None) * 2 * n)
     assert len(rest) == sum(isinstance(facts["labels"][number], dict) for number in classes)
-    return Sent(facts, points, low + (high << 32), classes, [facts["other_labels"][number] for number in rest])
+    others = [facts["other_labels"][number] for number in rest]
+    return Sent(facts, points, low + (high << 32), classes, near[0], near[1], others)
 
 
 def whole(client: TestClient, generation: int = 0) -> Sent:
@@ -125,6 +132,10 @@ def test_it_is_computed_and_then_there(client: TestClient, starts: list[maps._Co
     assert np.array_equal(sent.points, items.points)
     assert sent.labels == items.labels
     assert sent.facts["other_labels"] == []
+    assert items.confidence is not None
+    assert sent.facts["neighbours"] == 15
+    assert np.array_equal(sent.agree, items.confidence.agree)
+    assert np.array_equal(sent.of, items.confidence.of)
     assert sent.facts["trustworthiness"] == pytest.approx(found.stored.trust, abs=1e-4)
     assert (sent.facts["generation"], sent.facts["current"]) == (found.stored.generation, True)
 
@@ -135,6 +146,35 @@ def test_who_has_it_is_not_sent_it_again(client: TestClient) -> None:
     again = client.get("/api/map", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
     assert client.get("/api/map", headers={"If-None-Match": '"0-0"'}).status_code == 200
+
+
+def test_a_label_that_is_corrected_is_sent(client: TestClient) -> None:
+    before = whole(client)
+    tag = client.get("/api/map").headers["ETag"]
+    with LocalCatalogue.open("shop") as catalogue:
+        first = next(item for item in catalogue.known() if item.id == 1)
+        catalogue.refresh([replace(first, label="corrected")])
+    answer = client.get("/api/map", headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] != tag
+    after = decoded(answer.content)
+    assert after.facts["generation"] == before.facts["generation"]
+    assert after.facts["labels"][after.classes[0]] == "corrected"
+    assert (after.agree[0], after.of[0]) == (0, 15)
+    assert np.array_equal(after.points, before.points)
+
+
+def test_an_older_map_is_sent_without_neighbours_until_it_is_computed_anew(client: TestClient) -> None:
+    before = whole(client)
+    stored = map_file.read(folders.folder("shop"))
+    assert stored is not None
+    replace(stored, near=None).save(folders.folder("shop"))  # as an older vitrine wrote it
+    older = decoded(client.get("/api/map").content)
+    assert older.facts["neighbours"] is None
+    assert np.array_equal(older.points, before.points)
+    with LocalCatalogue.open("shop") as catalogue:
+        mapping.find(catalogue, again=True)
+    assert decoded(client.get("/api/map").content).facts["neighbours"] == 15
 
 
 def test_classes_without_a_colour_are_counted_not_named() -> None:

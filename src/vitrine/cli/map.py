@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,8 +12,10 @@ from vitrine.errors import InputError
 if TYPE_CHECKING:
     from vitrine.catalogue.local import LocalCatalogue
     from vitrine.mapping import Found, Mapped
+    from vitrine.mapping.page import Colour
 
 KINDS = ("parquet", "tensorboard")
+CONFIDENCE = "of the 15 nearest, so many have its class"
 _SAID = {"computed": "computed", "updated": "brought up to date", "kept": "as it was kept"}
 
 
@@ -33,6 +35,14 @@ def map_(
             "--html", help="Write a page to walk through, one file that needs no network.", show_default=False
         ),
     ] = None,
+    colour: Annotated[
+        Literal["class", "confidence"],
+        typer.Option(
+            "--colour",
+            help="Of --out and --html: by class, or by how many of an item's 15 nearest have its class: where few do,"
+            " its label or the model may be wrong.",
+        ),
+    ] = "class",
     export: Annotated[
         tuple[str, Path] | None,
         typer.Option(
@@ -59,10 +69,12 @@ def map_(
             found = mapping.find(opened, seed, again, progress)
         seconds = time.perf_counter() - start
         mapped = mapping.items(opened, found.stored)
+        if colour == "confidence":
+            _check_confidence(mapped, catalogue)
         if out is not None:
-            _draw(mapped, out, _title(catalogue, mapped))
+            _draw(mapped, out, _title(catalogue, mapped), colour)
         if html is not None:
-            _write_page(opened, mapped, html)
+            _write_page(opened, mapped, html, colour)
         if export is not None:
             _export(opened, mapped, *export)
     _tell(catalogue, found, seconds, out, html, export, as_json)
@@ -88,23 +100,35 @@ def _check(out: Path | None, html: Path | None, export: tuple[str, Path] | None)
         projector.check(path)
 
 
+def _check_confidence(mapped: "Mapped", catalogue: str) -> None:
+    """Raises InputError."""
+    if mapped.confidence is None:
+        raise InputError(
+            f"The map of {catalogue!r} was kept by an older vitrine and does not tell how confident its labels are;"
+            f" compute it anew with `vitrine map --catalogue {catalogue} --again`."
+        )
+
+
 def _title(catalogue: str, mapped: "Mapped") -> str:
     return f"{catalogue}: {len(mapped.ids):,} items"
 
 
-def _draw(mapped: "Mapped", path: Path, title: str) -> None:
+def _draw(mapped: "Mapped", path: Path, title: str, colour: "Colour") -> None:
     from vitrine import mapping, plots
 
-    found = mapping.classes(mapped.labels)
-    plots.collection(mapped.points, found.which, found.names, found.own, path, title)
+    if colour == "confidence" and mapped.confidence is not None:
+        plots.by_share(mapped.points, mapped.confidence.share, path, title, CONFIDENCE)
+    else:
+        found = mapping.classes(mapped.labels)
+        plots.collection(mapped.points, found.which, found.names, found.own, path, title)
     output.say(f"Map: {path}")
 
 
-def _write_page(opened: "LocalCatalogue", mapped: "Mapped", path: Path) -> None:
+def _write_page(opened: "LocalCatalogue", mapped: "Mapped", path: Path, colour: "Colour") -> None:
     from vitrine.mapping import page
 
     with output.stage(f"Write {path}") as progress:
-        pictures = page.write(opened, mapped, path, f"Map of {opened.name}", progress)
+        pictures = page.write(opened, mapped, path, f"Map of {opened.name}", colour, progress)
     size = path.stat().st_size / 1e6
     output.say(f"Page: {path} ({size:,.1f} MB{'' if pictures else ', without thumbnails: too many for one file'})")
 

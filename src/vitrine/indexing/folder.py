@@ -34,7 +34,7 @@ from vitrine.progress import Progress, silent
 from vitrine.spec import ImageSpec
 
 BATCH = 500
-_PART = 8  # pictures that one thread decodes and embeds at a time, at most
+_PART = 25  # pictures that one thread decodes and embeds at a time, at most
 _GRAIN = 2.0  # seconds: FAT's times are the coarsest
 
 

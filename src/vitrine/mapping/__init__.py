@@ -1,9 +1,13 @@
 """The map of a catalogue: computed once, kept in its folder, and brought up to date when items come and go.
 
+confidence.py  how far an item's neighbours bear its label out
 page.py        the map as a web page that needs nothing else
+scripts.py     modules of JavaScript as one text
 atlas.py       a Parquet file for Embedding Atlas
 projector.py   a folder for the Embedding Projector of TensorBoard
 sprites.py     many thumbnails as one picture
+canvas/        the map in a browser, in JavaScript: for that page, and for the server's
+templates/     that page
 
 A new item is placed among the others, one that has left is dropped; when more than a tenth has changed since the map
 was computed, or the catalogue has moved to another model, it is computed anew.
@@ -19,10 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import projection
-from vitrine.catalogue import Columns, Vectors, folders, map_file
+from vitrine.catalogue import Columns, Known, Vectors, folders, map_file
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.map_file import StoredMap
+from vitrine.catalogue.map_file import Near, StoredMap
 from vitrine.errors import CatalogueError, InputError, StorageError
+from vitrine.mapping.confidence import Confidence, confidence_of
 from vitrine.progress import Progress, silent
 from vitrine.projection import Map, placing
 from vitrine.projection.placing import Ground
@@ -52,7 +57,7 @@ class Found:
 @dataclass(frozen=True)
 class Mapped:
     """What is known of the items of a map, by id. ids: (n,) int64; points: (n, 2) float32; sources, labels (None where
-    an item has no class) and columns: n.
+    an item has no class) and columns: n. confidence: None where the map was kept by a vitrine that knew of none.
     """
 
     ids: Ids
@@ -60,6 +65,7 @@ class Mapped:
     sources: Sequence[str]
     labels: Sequence[str | None]
     columns: Sequence[Columns]
+    confidence: Confidence | None = None
 
 
 def find(catalogue: LocalCatalogue, seed: int | None = None, again: bool = False, progress: Progress = silent) -> Found:
@@ -88,11 +94,13 @@ def find(catalogue: LocalCatalogue, seed: int | None = None, again: bool = False
         found = Found(updated, "updated")
     else:
         start = projection.SEED if seed is None else seed
-        points = projection.project(vectors, start, progress).points
-        trust = projection.trustworthiness(vectors, points, TRUST_K, projection.SAMPLE)
-        found = Found(
-            StoredMap(ids, points, meta.generation, len(ids), int(ids[-1]), meta.identity, start, trust), "computed"
+        drawn = projection.project(vectors, start, progress)
+        trust = projection.trustworthiness(vectors, drawn.points, TRUST_K, projection.SAMPLE)
+        near = None if drawn.near is None else drawn.near.astype(np.int32)
+        stored = StoredMap(
+            ids, drawn.points, meta.generation, len(ids), int(ids[-1]), meta.identity, start, trust, near
         )
+        found = Found(stored, "computed")
     _keep(catalogue, found.stored)
     return found
 
@@ -104,10 +112,26 @@ def _updated(there: StoredMap, ids: Ids, vectors: Vectors, generation: int, prog
     left = there.computed - int(np.count_nonzero(ids <= there.last))
     if came + left > CHANGED * there.computed or (ids[~known] <= there.last).any():
         return None
+    stayed = np.searchsorted(there.ids, ids[known])  # places on that map
     points = np.empty((len(ids), 2), np.float32)
-    points[known] = there.points[np.searchsorted(there.ids, ids[known])]
-    points[~known] = Map(vectors[known], points[known]).place(vectors[~known], progress)
-    return replace(there, ids=ids, points=points, generation=generation)
+    points[known] = there.points[stayed]
+    points[~known], among = Map(vectors[known], points[known]).settle(vectors[~known], progress)
+    near = None if there.near is None else _near(there.near, stayed, known, among)
+    return replace(there, ids=ids, points=points, generation=generation, near=near)
+
+
+def _near(before: Near, stayed: Ids, known: npt.NDArray[np.bool_], among: Ids) -> Near:
+    """The neighbours of the items of now, which were `known` or not: (n, k). before: of the map before, on which those
+    that are still there had the places `stayed`; among: of those that came, (m, any), places among the known ones.
+    """
+    places = np.flatnonzero(known)
+    now = np.full(len(before) + 1, -1)  # what has left is nowhere, and so is what was nowhere: place -1 finds the last
+    now[stayed] = places
+    near = np.full((len(known), before.shape[1]), -1, np.int32)
+    near[known] = now[before[stayed]]
+    width = min(before.shape[1], among.shape[1])
+    near[~known, :width] = places[among[:, :width]]
+    return near
 
 
 def _keep(catalogue: LocalCatalogue, stored: StoredMap) -> None:
@@ -123,13 +147,21 @@ def items(catalogue: LocalCatalogue, stored: StoredMap) -> Mapped:
     known = {item.id: item for item in catalogue.known()}
     there = np.array([id in known for id in stored.ids.tolist()], np.bool_)
     found = [known[id] for id in stored.ids[there].tolist()]
+    sure = None if stored.near is None else _confidence(stored.ids, stored.near, known)
     return Mapped(
         stored.ids[there],
         stored.points[there],
         [item.source for item in found],
         [item.label for item in found],
         [item.columns or {} for item in found],
+        None if sure is None else Confidence(sure.agree[there], sure.of[there]),
     )
+
+
+def _confidence(ids: Ids, near: Near, known: dict[int, Known]) -> Confidence:
+    """Of all items of a map, by the labels that they have now."""
+    labels = [known[id].label if id in known else None for id in ids.tolist()]
+    return confidence_of(labels, near)
 
 
 @dataclass(frozen=True)

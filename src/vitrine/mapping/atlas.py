@@ -1,5 +1,6 @@
 """The map as a Parquet file for Embedding Atlas (`embedding-atlas FILE --x x --y y`) and any other program: one row an
-item with id, source, label, x, y and the columns of the CSV. Needs pyarrow, which comes with the extra [parquet].
+item with id, source, label, x, y, confidence and the columns of the CSV. Needs pyarrow, which comes with the extra
+[parquet].
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 from vitrine import storage
 from vitrine.mapping import Mapped
 
-_OWN = ("id", "source", "label", "x", "y")
+_OWN = ("id", "source", "label", "x", "y", "confidence")
 Cell = str | int | float | None
 
 
@@ -22,6 +23,7 @@ def export(mapped: Mapped, path: Path) -> None:
         "label": pa.array(mapped.labels, pa.string()),
         "x": pa.array(mapped.points[:, 0]),
         "y": pa.array(mapped.points[:, 1]),
+        "confidence": _shares(mapped),
     }
     taken = set(_OWN)
     for own in sorted({name for cells in mapped.columns for name in cells}):
@@ -33,6 +35,13 @@ def export(mapped: Mapped, path: Path) -> None:
     # opened here, for pyarrow takes no path that is not UTF-8
     with storage.writing(path) as part, open(part, "wb") as file:
         pq.write_table(pa.table(columns), file, compression="zstd")
+
+
+def _shares(mapped: Mapped) -> pa.Array:
+    """How confident the labels are; null where that is not known."""
+    if mapped.confidence is None:
+        return pa.nulls(len(mapped.ids), pa.float32())
+    return pa.array(mapped.confidence.share, pa.float32(), from_pandas=True)  # NaN is null
 
 
 def _column(cells: list[Cell]) -> pa.Array:

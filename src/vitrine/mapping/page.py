@@ -1,5 +1,5 @@
-"""The map as one HTML file that needs nothing else, also without a network: to pan and zoom, to switch classes on and
-off, to see what is under the pointer.
+"""The map as one HTML file that needs nothing else, also without a network: the canvas of the server's page, with its
+data. Pan and zoom, classes on and off, what is under the pointer, a lasso, colour by class or confidence.
 
 Points, classes and texts are in it as compressed binary in base64, thumbnails as JPEG sheets where they fit.
 """
@@ -8,25 +8,19 @@ import base64
 import json
 import zlib
 from pathlib import Path
+from typing import Any, Literal
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
 import vitrine
 from vitrine import storage
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.mapping import Mapped, classes, sprites
+from vitrine.mapping import Classes, Mapped, classes, scripts, sprites
+from vitrine.page_template import page_template
 from vitrine.progress import Progress, silent
 
-COLOURS = (
-    "#2f7ed8", "#e4632a", "#18a05f", "#d163a7", "#8a5cd0", "#d99a00", "#29b0c9", "#b5473c", "#7d8f1f", "#8b7564",
-    "#5aa2f0", "#f39a6b", "#5ccf95", "#eba0cf", "#b99af0", "#e8c35a", "#7fd6e6", "#db8b83", "#b5c65a", "#bda996",
-)  # fmt: skip
-"""Twenty that can be seen on light and on dark ground; the second ten are the first, paler."""
-
-REST = "#8c8c8c"
-"""What is no class of its own."""
+Colour = Literal["class", "confidence"]
 
 SIDES = ((2_000, 64), (10_000, 32), (100_000, 20))
 """Of at most so many items the thumbnails have so many pixels a side; of more there are none."""
@@ -37,37 +31,56 @@ LARGEST = 24_000_000
 _SHEET = 64  # thumbnails a side of a sheet: a browser reads one only when it is needed
 
 
-def write(catalogue: LocalCatalogue, mapped: Mapped, path: Path, title: str, progress: Progress = silent) -> bool:
-    """Write the page, in place of an older file, and say whether it has thumbnails. Raises StorageError, and what the
-    catalogue raises.
+def write(
+    catalogue: LocalCatalogue,
+    mapped: Mapped,
+    path: Path,
+    title: str,
+    colour: Colour = "class",
+    progress: Progress = silent,
+) -> bool:
+    """Write the page, in place of an older file, and say whether it has thumbnails. colour: what it shows at first.
+    Raises StorageError, and what the catalogue raises.
     """
     found = classes(mapped.labels)
     side = next((side for most, side in SIDES if len(mapped.ids) <= most), 0)
     sheets = _sheets(catalogue, mapped.ids.tolist(), side, progress) if side else []
-    counts = np.bincount(found.which, minlength=len(found.names)).tolist()
-    facts = {
-        "count": len(mapped.ids),
-        "classes": [
-            {"name": name, "colour": COLOURS[number] if number < found.own else REST, "count": count}
-            for number, (name, count) in enumerate(zip(found.names, counts, strict=True))
-        ],
-        "side": side if sheets else 0,
-        "sheet": _SHEET,
-    }
     texts = "\n".join(
         f"{id}\t{' '.join(source.split())}" for id, source in zip(mapped.ids, mapped.sources, strict=True)
     )
-    page = _template().render(
+    sure = mapped.confidence
+    page = page_template("vitrine.mapping", "map.html").render(
         title=title,
         version=vitrine.__version__,
-        facts=_packed(json.dumps(facts).encode()),
+        facts=_packed(json.dumps(_facts(found, mapped, side if sheets else 0, colour)).encode()),
         points=_packed(_on_grid(mapped.points).tobytes()),
         which=_packed(found.which.astype("<u2").tobytes()),
+        sure=_packed(b"" if sure is None else sure.agree.tobytes() + sure.of.tobytes()),
         texts=_packed(texts.encode(errors="replace")),
         sheets=[base64.b64encode(sheet).decode() for sheet in sheets],
+        script=scripts.joined("templates/map.js"),
     )
     storage.write_text(path, page)
     return bool(sheets)
+
+
+def _facts(found: Classes, mapped: Mapped, side: int, colour: Colour) -> dict[str, Any]:
+    """What the page's script is told. side: of a thumbnail, 0 where there are none."""
+    counts = np.bincount(found.which, minlength=len(found.names)).tolist()
+    kinds = ["class" if number < found.own else "others" for number in range(len(found.names))]
+    if None in mapped.labels:
+        kinds[-1] = "none"
+    return {
+        "count": len(mapped.ids),
+        "classes": [
+            {"name": name, "kind": kind, "count": count}
+            for name, kind, count in zip(found.names, kinds, counts, strict=True)
+        ],
+        "side": side,
+        "sheet": _SHEET,
+        "sure": mapped.confidence is not None,
+        "colour": colour,
+    }
 
 
 def _on_grid(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
@@ -96,14 +109,3 @@ def _sheets(catalogue: LocalCatalogue, ids: list[int], side: int, progress: Prog
 
 def _packed(content: bytes) -> str:
     return base64.b64encode(zlib.compress(content, 9)).decode()
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vitrine.mapping"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("map.html")

@@ -1,15 +1,18 @@
-"""A map: points of a plane, coloured by class."""
+"""A map: points of a plane, coloured by class, or by a share."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize, to_hex, to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from vitrine import storage
 from vitrine.plots.charts import COLOURS, MARKERS, SMALL, WIDE
@@ -20,6 +23,9 @@ Labels = npt.NDArray[np.int64]
 
 ROWS = 26
 """So many classes fit into a column of the legend."""
+
+SQUARE, BESIDE, HEAD = 8.0, 2.3, 0.55  # inches, of the map of a collection
+REST = "#b0b0b0"
 
 
 def scatter(points: Points, labels: Labels, names: Sequence[str], path: Path, title: str) -> None:
@@ -56,37 +62,63 @@ def collection(points: Points, labels: Labels, names: Sequence[str], own: int, p
     another; a legend beside the map. own: so many of the names are classes of their own; what the others share is grey.
     Raises StorageError.
     """
-    square, beside, head, foot, axis = 8.0, 2.3, 0.55, 0.45, 0.7  # inches
-    tall = (square - axis) * _flatness(points)
-    width, height = square + beside, max(tall + foot, 0.24 * len(names) + 0.3) + head
-    figure = _figure(width, height, title)
-    axes = figure.add_axes((axis / width, foot / height, (square - axis) / width, (height - head - foot) / height))
     colours = np.array([_dot(number, own) for number in range(len(names))])
     order = np.random.default_rng(0).permutation(len(points))
-    size = float(np.clip(110_000 / len(points), 0.9, 28))  # square points
-    axes.scatter(
-        points[order, 0], points[order, 1], s=size, c=colours[labels[order]], alpha=0.8, linewidths=0, rasterized=True
-    )
-    _frame(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.yaxis.set_major_locator(MaxNLocator(7))
-    axes.tick_params(labelsize=SMALL - 1, colors=PLAIN, color="#bbbbbb", length=3)
-    axes.set_xlabel("t-SNE 1", fontsize=SMALL, color=PLAIN)
-    axes.set_ylabel("t-SNE 2", fontsize=SMALL, color=PLAIN)
+    figure = _whole(points, order, colours[labels], 0.24 * len(names) + 0.3, title)
     handles = [Line2D([], [], linestyle="", marker="o", markersize=7, color=colour) for colour in colours]
+    width, height = figure.get_size_inches()
     drawn = figure.legend(
-        handles, [shortened(name, beside - 0.55, SMALL) for name in names], loc="upper left", frameon=False,
-        bbox_to_anchor=((square + 0.05) / width, 1 - head / height), fontsize=SMALL, handletextpad=0.2, borderaxespad=0,
+        handles, [shortened(name, BESIDE - 0.55, SMALL) for name in names], loc="upper left", frameon=False,
+        bbox_to_anchor=((SQUARE + 0.05) / width, 1 - HEAD / height), fontsize=SMALL, handletextpad=0.2, borderaxespad=0,
     )  # fmt: skip
     for text in drawn.get_texts():
         text.set_parse_math(False)
     _save(figure, path)
 
 
+def by_share(points: Points, shares: npt.NDArray[np.floating], path: Path, title: str, says: str) -> None:
+    """As `collection`, but by a share (n,), 0 to 1, NaN for none: the less, the darker, and the less lies above the
+    more. says: what it is, beside the scale. Raises StorageError.
+    """
+    scale = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.75, 256)))  # the rest is as light as paper
+    colours = scale(np.nan_to_num(shares))
+    colours[np.isnan(shares)] = to_rgba(REST)
+    order = np.argsort(np.where(np.isnan(shares), -2, -shares), kind="stable")
+    figure = _whole(points, order, colours, 3, title)
+    width, height = figure.get_size_inches()
+    beside = figure.add_axes(((SQUARE + 0.1) / width, (height - HEAD - 2.6) / height, 0.16 / width, 2.6 / height))
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), scale), cax=beside)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    bar.ax.tick_params(labelsize=SMALL, colors=PLAIN, color="#bbbbbb", length=3)
+    bar.outline.set_visible(False)
+    bar.set_label(says, fontsize=SMALL, color=PLAIN)
+    _save(figure, path)
+
+
+def _whole(
+    points: Points, order: npt.NDArray[np.int64], colours: npt.NDArray[Any], tallest: float, title: str
+) -> Figure:
+    """A dot each, painted in that order, with room beside for a legend that is `tallest` inches high."""
+    foot, axis = 0.45, 0.7  # inches
+    tall = (SQUARE - axis) * _flatness(points)
+    width, height = SQUARE + BESIDE, max(tall + foot, tallest) + HEAD
+    figure = _figure(width, height, title)
+    axes = figure.add_axes((axis / width, foot / height, (SQUARE - axis) / width, (height - HEAD - foot) / height))
+    size = float(np.clip(110_000 / len(points), 0.9, 28))  # square points
+    axes.scatter(points[order, 0], points[order, 1], s=size, c=colours[order], alpha=0.8, linewidths=0, rasterized=True)
+    _frame(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.yaxis.set_major_locator(MaxNLocator(7))
+    axes.tick_params(labelsize=SMALL - 1, colors=PLAIN, color="#bbbbbb", length=3)
+    axes.set_xlabel("t-SNE 1", fontsize=SMALL, color=PLAIN)
+    axes.set_ylabel("t-SNE 2", fontsize=SMALL, color=PLAIN)
+    return figure
+
+
 def _dot(number: int, own: int) -> str:
     """The colour of a class among so many; the second ten are paler, the rest is grey."""
     if number >= own:
-        return "#b0b0b0"
+        return REST
     colour = COLOURS[number % len(COLOURS)]
     return colour if number < len(COLOURS) else to_hex(_paler(*to_rgb(colour)))
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from vitrine.errors import InputError
 from vitrine.progress import Progress, silent
 from vitrine.projection import placing
-from vitrine.projection.neighbours import Neighbours
+from vitrine.projection.neighbours import Neighbours, Places
 from vitrine.projection.placing import Ground
 from vitrine.projection.quality import SAMPLE, preservation, trustworthiness
 
-__all__ = ["LEAST", "SAMPLE", "SEED", "Map", "perplexity", "preservation", "project", "trustworthiness"]
+__all__ = ["LEAST", "NEAR", "SAMPLE", "SEED", "Map", "perplexity", "preservation", "project", "trustworthiness"]
 
 Vectors = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float32]
@@ -33,27 +33,36 @@ LEAST = 10
 MOST = 250_000
 """Of more embeddings a sample is mapped, and the others are placed among it."""
 
+NEAR = placing.K
+"""So many nearest neighbours of each embedding a map tells of."""
+
 
 @dataclass(frozen=True)
 class Map:
-    """Where embeddings lie in the plane. embeddings: (n, d) float32; points: (n, 2) float32. The two arrays are all of
-    it: stored and put together again, a map takes new points as before.
+    """Where embeddings lie in the plane. embeddings: (n, d) float32; points: (n, 2) float32. These two arrays are all
+    of it: stored and put together again, a map takes new points as before. near: places of the `NEAR` embeddings that
+    are nearest to each, nearest first, (n, NEAR) or fewer, where the map was computed here; else None.
     """
 
     embeddings: Vectors
     points: Points
+    near: Places | None = None
 
     def place(self, embeddings: Vectors, progress: Progress = silent) -> Points:
         """New embeddings (m, d) as points (m, 2) float32 of this map, which stays as it is; each by itself, whatever
         comes with it. Raises InputError where they have another size.
         """
+        return self.settle(embeddings, progress)[0]
+
+    def settle(self, embeddings: Vectors, progress: Progress = silent) -> tuple[Points, Places]:
+        """As `place`, and also the places of each one's nearest on this map: (m, NEAR), or fewer."""
         if embeddings.ndim != 2 or embeddings.shape[1] != self.embeddings.shape[1]:
             raise InputError(
                 f"This map takes embeddings of {self.embeddings.shape[1]} numbers each; these are of shape"
                 f" {embeddings.shape}."
             )
         places, distances = self._neighbours(len(embeddings)).query(embeddings, placing.K, progress)
-        return self._ground.settle(places, distances)
+        return self._ground.settle(places, distances), places
 
     @cached_property
     def _ground(self) -> Ground:
@@ -77,13 +86,16 @@ def project(embeddings: Vectors, seed: int = SEED, progress: Progress = silent) 
         raise InputError(f"A map needs {LEAST} images at least; here are {len(embeddings)}.")
     embeddings = np.ascontiguousarray(embeddings, np.float32)
     if len(embeddings) <= MOST:
-        return Map(embeddings, tsne.points(embeddings, perplexity(len(embeddings)), seed, progress))
+        points, near = tsne.points(embeddings, perplexity(len(embeddings)), seed, progress)
+        return Map(embeddings, points, near[:, :NEAR])
     chosen = np.sort(np.random.default_rng(seed).choice(len(embeddings), MOST, replace=False))
-    some = Map(embeddings[chosen], tsne.points(embeddings[chosen], PERPLEXITY, seed, progress))
+    mapped, found = tsne.points(embeddings[chosen], PERPLEXITY, seed, progress)
     others = np.setdiff1d(np.arange(len(embeddings)), chosen)
-    points = np.empty((len(embeddings), 2), np.float32)
-    points[chosen], points[others] = some.points, some.place(embeddings[others], progress)
-    return Map(embeddings, points)
+    settled, among = Map(embeddings[chosen], mapped).settle(embeddings[others], progress)
+    points, near = np.empty((len(embeddings), 2), np.float32), np.empty((len(embeddings), NEAR), np.int64)
+    points[chosen], points[others] = mapped, settled
+    near[chosen], near[others] = chosen[found[:, :NEAR]], chosen[among]  # of the sample, for all
+    return Map(embeddings, points, near)
 
 
 def perplexity(n: int) -> float:

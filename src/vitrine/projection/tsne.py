@@ -12,7 +12,7 @@ from openTSNE import affinity, initialization
 
 from vitrine import storage
 from vitrine.progress import Progress
-from vitrine.projection.neighbours import Neighbours
+from vitrine.projection.neighbours import Neighbours, Places
 
 Vectors = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float32]
@@ -49,15 +49,18 @@ def schedule(n: int) -> tuple[Phase, ...]:
     return Phase(together, 12, 0.8, 2), Phase(apart, 1, 0.95, 2), Phase(30, 1, 0.8)
 
 
-def points(embeddings: Vectors, perplexity: float, seed: int, progress: Progress) -> Points:
-    """Where the embeddings (n, d) float32 lie: (n, 2) float32. n is at least 3."""
+def points(embeddings: Vectors, perplexity: float, seed: int, progress: Progress) -> tuple[Points, Places]:
+    """Where the embeddings (n, d) float32 lie, (n, 2) float32, and the neighbours by which they were laid out, nearest
+    first: (n, k) places, k at least 45 where there are so many others. n is at least 3.
+    """
     phases = schedule(len(embeddings))
     total = _SEARCH + sum(phase.iterations for phase in phases)
 
     def searched(done: int, count: int) -> None:
         progress(_SEARCH * done // count, total)
 
-    found = _embedding(_start(embeddings, seed), _affinities(embeddings, perplexity, searched), seed)
+    affinities, near = _affinities(embeddings, perplexity, searched)
+    found = _embedding(_start(embeddings, seed), affinities, seed)
     done = _SEARCH
     for phase in phases:
 
@@ -76,12 +79,12 @@ def points(embeddings: Vectors, perplexity: float, seed: int, progress: Progress
         )
         done += phase.iterations
     progress(total, total)
-    return np.array(found, np.float32)
+    return np.array(found, np.float32), near
 
 
-def _affinities(embeddings: Vectors, perplexity: float, progress: Progress) -> affinity.Affinities:
-    """Who is pulled to whom, and how much. Of many only half as many neighbours are asked as t-SNE mostly has: the
-    further ones hardly pull, and the map is no worse.
+def _affinities(embeddings: Vectors, perplexity: float, progress: Progress) -> tuple[affinity.Affinities, Places]:
+    """Who is pulled to whom, and how much; and these neighbours. Of many only half as many are asked as t-SNE mostly
+    has: the further ones hardly pull, and the map is no worse.
     """
     n = len(embeddings)
     k = int((3 if n < MANY else 1.5) * perplexity)
@@ -89,7 +92,7 @@ def _affinities(embeddings: Vectors, perplexity: float, progress: Progress) -> a
     joint = affinity.joint_probabilities_nn(
         places, distances.astype(np.float64), [perplexity], symmetrize=True, n_jobs=_jobs(n)
     )
-    return affinity.PrecomputedAffinities(joint, normalize=True)
+    return affinity.PrecomputedAffinities(joint, normalize=True), places
 
 
 def _embedding(start: npt.NDArray[np.float64], affinities: affinity.Affinities, seed: int) -> openTSNE.TSNEEmbedding:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jinja2
-
 import vitrine
 from vitrine.messages import Words
+from vitrine.page_template import page_template
 
 MARK = '<meta name="generator" content="vitrine">'
 """What tells a report from somebody else's page."""
@@ -61,14 +60,7 @@ def picture(path: Path, says: str) -> Picture:
 
 def render(title: str, notes: Sequence[str], sections: Sequence[Section], words: Words) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vitrine.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return page_template("vitrine.report", "page.html").render(
         language=words.language,
         title=title,
         notes=notes,

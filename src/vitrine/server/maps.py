@@ -10,8 +10,11 @@ import signal
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +41,7 @@ router = APIRouter(prefix="/api/map", tags=["map"])
 
 _NICE = 10
 _WAIT = {"Retry-After": "2"}
+_FORMAT = 2  # of the binary form; 1 had no neighbours and did not say so
 _AGAIN = 600  # seconds after which a map that could not be kept is tried again
 _UNNAMED = 2**16 - 1
 _BINARY = {"description": "Where all items lie: see docs/server.md.", "content": {"application/octet-stream": {}}}
@@ -57,15 +61,16 @@ class _Computing:
 
 @dataclass(frozen=True)
 class _Packed:
-    """A map as it is sent, and what it was made of: its own generation, and the catalogue's."""
+    """A map as it is sent, and what it was made of: the one that is kept, and the catalogue in that state."""
 
-    of: tuple[int, int]
+    stored: StoredMap
+    state: tuple[object, ...]
     content: bytes
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """Its ETag."""
-        return f'"{self.of[0]}-{self.of[1]}"'
+        return f'"{zlib.crc32(self.content):08x}-{len(self.content):x}"'
 
 
 @dataclass
@@ -76,6 +81,7 @@ class Maps:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _computing: _Computing | None = None
     _packed: _Packed | None = None
+    _seen: tuple[tuple[object, ...], StoredMap | None] = ((), None)  # the state of the map's file, and what it holds
     _here: threading.local = field(default_factory=threading.local)
 
     def close(self) -> None:
@@ -89,19 +95,20 @@ class Maps:
 
         Raises InputError for fewer items than a map needs; Refusal where it could not be computed, or not be kept.
         """
-        stored, generation = _stored(desk)
+        stored, generation = self._stored(desk)
         if stored is None or stored.generation < generation:
             share = self._compute(desk, generation)
             if stored is None:
                 if share is not None:
                     return share
-                stored, generation = _stored(desk)  # it came meanwhile
+                stored, generation = self._stored(desk)  # it came meanwhile
         if stored is None:
             return 1.0
         with self._lock:
             packed = self._packed
-        if packed is None or packed.of != (stored.generation, generation):
-            packed = _Packed((stored.generation, generation), _pack(desk, stored, stored.generation >= generation))
+        state = (generation, *_state(desk))
+        if packed is None or packed.stored is not stored or packed.state != state:
+            packed = _Packed(stored, state, _pack(desk, stored, stored.generation >= generation))
             with self._lock:
                 self._packed = packed
         return packed
@@ -110,12 +117,12 @@ class Maps:
         """Where a picture falls, by its embedding (1, d). Raises Refusal while there is no map."""
         from vitrine.mapping import Placing
 
-        stored, _ = _stored(desk)
+        stored, _ = self._stored(desk)
         if stored is None:
             raise Refusal(409, "no-map", "The map is not computed yet; ask for /api/map until it is there.", _WAIT)
-        kept: tuple[LocalCatalogue, int, Placing] | None = getattr(self._here, "placing", None)
-        if kept is None or kept[0] is not desk.catalogue or kept[1] != stored.generation:
-            kept = self._here.placing = (desk.catalogue, stored.generation, Placing(desk.catalogue, stored))
+        kept: tuple[LocalCatalogue, StoredMap, Placing] | None = getattr(self._here, "placing", None)
+        if kept is None or kept[0] is not desk.catalogue or kept[1] is not stored:
+            kept = self._here.placing = (desk.catalogue, stored, Placing(desk.catalogue, stored))
         with desk.counters.stage("place"):
             x, y = kept[2].place(vectors)[0].tolist()
         return x, y
@@ -135,7 +142,7 @@ class Maps:
             now = self._computing
             if now is not None and now.process.is_alive():
                 return now.share.value
-            there, _ = _stored(desk)  # after it has ended
+            there, _ = self._stored(desk)  # after it has ended
             if there is not None and there.generation >= generation:
                 return None
             if now is not None and now.generation == generation:
@@ -148,6 +155,17 @@ class Maps:
                     return None
             self._computing = _start(self.name, generation)
             return 0.0
+
+    def _stored(self, desk: Desk) -> tuple[StoredMap | None, int]:
+        """The map that is kept, None where there is none of these vectors, and the catalogue's generation."""
+        with desk.catalogue.reading() as store:
+            meta = store.meta()
+        folder = folders.folder(desk.catalogue.name)
+        stamp = map_file.stamp(folder)
+        if self._seen[0] != stamp:  # two threads may both read it, and find the same
+            self._seen = (stamp, map_file.read(folder))
+        stored = self._seen[1]
+        return (stored if stored is not None and stored.identity == meta.identity else None), meta.generation
 
     def _refusal(self, left: float) -> Refusal:
         """left: seconds until it is tried again."""
@@ -202,24 +220,34 @@ async def place(
     return JSONResponse({"x": x, "y": y})
 
 
-def _stored(desk: Desk) -> tuple[StoredMap | None, int]:
-    """The map that is kept, None where there is none of these vectors, and the catalogue's generation."""
-    with desk.catalogue.reading() as store:
-        meta = store.meta()
-    stored = map_file.read(folders.folder(desk.catalogue.name))
-    return (stored if stored is not None and stored.identity == meta.identity else None), meta.generation
+def _state(desk: Desk) -> tuple[object, ...]:
+    """What changes with every change of the catalogue, of a label, too, which its generation does not tell. It may
+    change at other times.
+    """
+    path = folders.folder(desk.catalogue.name) / "catalogue.sqlite"
+    found = []
+    for one in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):
+            stat = one.stat()
+            found += [stat.st_ino, stat.st_mtime_ns, stat.st_size]
+    return tuple(found)
 
 
 def _pack(desk: Desk, stored: StoredMap, current: bool) -> bytes:
-    """See docs/server.md: the length of a JSON text, the text, zeros up to a multiple of 4; points, ids, classes."""
+    """See docs/server.md: the length of a JSON text, the text, zeros up to a multiple of 4; points, ids, classes,
+    neighbours.
+    """
     from vitrine import mapping
 
     mapped = mapping.items(desk.catalogue, stored)
     classes = mapping.classes(mapped.labels)
+    sure = mapped.confidence
     others, which = _others(classes, mapped.labels)
     facts = {
+        "format": _FORMAT,
         "count": len(mapped.ids),
         "labels": _labels(classes, mapped.labels),
+        "neighbours": None if sure is None else projection.NEAR,
         "other_labels": others,
         "trustworthiness": round(stored.trust, 4),
         "generation": stored.generation,
@@ -235,6 +263,7 @@ def _pack(desk: Desk, stored: StoredMap, current: bool) -> bytes:
         (ids & 0xFFFFFFFF).astype("<u4").tobytes(),
         (ids >> np.uint64(32)).astype("<u4").tobytes(),
         classes.which.astype("<u2").tobytes(),
+        *([] if sure is None else [sure.agree.tobytes(), sure.of.tobytes()]),
         which.tobytes(),
     ]
     return b"".join(parts)

@@ -1,4 +1,6 @@
-"""The page's files: read once, at start, from a list that the program makes itself. No request names a file."""
+"""The page's files: read once, at start, from a list that the program makes itself. No request names a file. The map's
+canvas, which `vitrine map --html` has too, lies with the map.
+"""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -31,8 +33,9 @@ class StaticFile:
 
 
 def read() -> dict[str, StaticFile]:
-    """Address -> file, of all files in static/ and its folders; index.html is also at /."""
+    """Address -> file, of all files in static/ and its folders; index.html is also at /. The canvas is at /canvas/."""
     found = dict(_within(resources.files("vitrine.server") / "static", "/"))
+    found |= _within(resources.files("vitrine.mapping") / "canvas", "/canvas/")
     return {**found, "/": found["/index.html"]}
 
 

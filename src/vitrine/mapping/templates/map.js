@@ -1,265 +1,243 @@
-"use strict";
-(async () => {
-  const $ = (id) => document.getElementById(id);
-  const unpacked = async (id) => {
-    const bytes = Uint8Array.from(atob($(id).textContent), (c) => c.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
-  };
-  const text = async (id) => new TextDecoder().decode(await unpacked(id));
-  const facts = JSON.parse(await text("data-facts"));
+// The page of `vitrine map --html`: the canvas with the data that lie in the page.
+
+import { byClass, byConfidence, classColour, shareScale } from "../canvas/colours.js";
+import { hands } from "../canvas/hands.js";
+import { Plane } from "../canvas/plane.js";
+import { Sheets } from "./sheets.js";
+
+const SEEING = 128; // pixels of the thumbnail in the tip
+
+const find = (id) => document.getElementById(id);
+const counting = (value) => value.toLocaleString("en");
+
+async function unpacked(id) {
+  const bytes = Uint8Array.from(atob(find(id).textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+}
+
+const unpackedText = async (id) => new TextDecoder().decode(await unpacked(id));
+
+class Page {
+  /** facts: see page.py. which: class of each point; sure: agree and of, null where not known; texts: id and source. */
+  constructor(facts, points, which, sure, texts) {
+    Object.assign(this, { facts, which, sure, texts });
+    this.on = facts.classes.map(() => true);
+    this.only = null; // places of what alone is shown
+    this.selected = [];
+    this.over = -1;
+    this.by = sure ? facts.colour : "class";
+    this.canvas = find("map");
+    this.pictures = facts.side ? new Sheets(facts.side, facts.sheet, (number) => `data:image/jpeg;base64,${find(`sheet-${number}`).textContent}`) : null;
+    this.plane = new Plane(this.canvas, this.pictures);
+    this.paper();
+    this.plane.take(Float32Array.from(points), ...this.colours());
+    if (this.pictures) this.pictures.came = () => this.pictureCame();
+    this.listen();
+    this.drawLegend();
+    this.showColour();
+    this.tell();
+    new ResizeObserver(() => this.fit()).observe(this.canvas.parentElement);
+    this.fit();
+  }
+
+  fit() {
+    const { clientWidth, clientHeight } = this.canvas.parentElement;
+    if (clientWidth && clientHeight) this.plane.resize(clientWidth, clientHeight, devicePixelRatio);
+  }
+
+  paper() {
+    const style = getComputedStyle(document.documentElement);
+    const [ground, ink, accent] = ["--ground", "--ink", "--accent"].map((name) => style.getPropertyValue(name).trim());
+    this.plane.paper({ ground, ink, accent });
+  }
+
+  // --- what colours mean
+
+  colours() {
+    if (this.by === "class") return [byClass(this.which, this.facts.classes.map(({ kind }) => kind))];
+    const { colours, sequence } = byConfidence(this.sure, this.plane.dark);
+    return [colours, sequence];
+  }
+
+  colour(by) {
+    this.by = by;
+    this.plane.colour(...this.colours());
+    this.showColour();
+  }
+
+  showColour() {
+    find("by").hidden = !this.sure;
+    find("scale").hidden = this.by === "class";
+    find("shares").style.background = `linear-gradient(to right, ${shareScale(16, this.plane.dark).join(", ")})`;
+    for (const choice of document.querySelectorAll("#by input")) choice.checked = choice.value === this.by;
+    this.facts.classes.forEach(({ kind }, number) => {
+      this.lines[number].querySelector("i").style.background = this.by === "class" ? classColour(number, kind) : "";
+    });
+  }
+
+  // --- what is shown
+
+  drawLegend() {
+    this.lines = this.facts.classes.map(({ name, count }, number) => {
+      const line = document.createElement("button");
+      const [dot, text, many] = ["i", "span", "small"].map((kind) => document.createElement(kind));
+      line.type = "button";
+      [text.textContent, many.textContent] = [name, counting(count)];
+      line.append(dot, text, many);
+      line.addEventListener("click", () => this.switch((on, other) => (other === number ? !on : on)));
+      line.addEventListener("dblclick", () => this.switch((_, other) => other === number));
+      const row = document.createElement("li");
+      row.append(line);
+      find("legend").append(row);
+      return line;
+    });
+  }
+
+  /** Switch classes off or on. whether: what it was, its number -> what it is now. */
+  switch(whether) {
+    this.on = this.on.map(whether);
+    this.tell();
+  }
+
+  /** Show what is switched on, and say so. */
+  tell() {
+    let shown = 0;
+    this.which.forEach((number, place) => {
+      const seen = this.on[number] && (!this.only || this.only.has(place));
+      this.plane.hidden[place] = Number(!seen);
+      shown += Number(seen);
+    });
+    this.lines.forEach((line, number) => line.setAttribute("aria-pressed", this.on[number]));
+    find("status").textContent = `${counting(shown)}${shown < this.facts.count ? ` of ${counting(this.facts.count)}` : ""} items`;
+    find("back").hidden = !this.only;
+    if (this.only) find("back").textContent = `Only ${counting(this.only.size)} shown: show all`;
+    this.hide();
+    this.plane.draw();
+  }
+
+  // --- what is under the pointer
+
+  hide() {
+    this.over = -1;
+    this.plane.lit = new Set();
+    find("tip").hidden = true;
+    this.plane.draw();
+  }
+
+  hover(x, y) {
+    const place = this.plane.at(x, y);
+    if (place === this.over) return;
+    if (place < 0) this.hide();
+    else this.show(place);
+  }
+
+  show(place) {
+    this.over = place;
+    this.plane.lit = new Set([place]);
+    this.plane.draw();
+    const [id, source] = this.texts[place].split("\t");
+    find("what").textContent = this.facts.classes[this.which[place]].name;
+    find("where").textContent = `${source} · ${id}`;
+    find("sure").textContent = this.sure?.of[place] ? `${this.sure.agree[place]} of ${this.sure.of[place]} nearest have its class` : "";
+    find("seen").hidden = !this.pictures;
+    if (this.pictures) this.showPicture(place);
+    const [tip, [x, y]] = [find("tip"), this.plane.place(place)];
+    tip.hidden = false;
+    const [left, top] = [Math.min(x + 14, this.plane.width - tip.offsetWidth - 4), Math.min(y + 14, this.plane.height - tip.offsetHeight - 4)];
+    tip.style.transform = `translate(${Math.max(4, left)}px, ${Math.max(4, top)}px)`;
+  }
+
+  showPicture(place) {
+    const seen = find("seen");
+    seen.width = seen.height = SEEING;
+    const found = this.pictures.of(place);
+    if (found) seen.getContext("2d").drawImage(found.image, found.x, found.y, found.width, found.height, 0, 0, SEEING, SEEING);
+  }
+
+  pictureCame() {
+    this.plane.draw();
+    if (this.over >= 0) this.showPicture(this.over);
+  }
+
+  // --- what is selected
+
+  select(places) {
+    this.selected = places;
+    find("picked").hidden = false;
+    find("picked").querySelector("h2").textContent = `${counting(places.length)} selected`;
+    for (const id of ["only", "save"]) find(id).disabled = !places.length;
+  }
+
+  drop() {
+    find("picked").hidden = true;
+    this.plane.lasso = null;
+    this.plane.draw();
+  }
+
+  showOnly(places) {
+    this.only = places && new Set(places);
+    this.drop();
+    this.tell();
+    find(places ? "back" : "lasso").focus();
+  }
+
+  /** A CSV of what is selected. */
+  save() {
+    const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+    const lines = this.selected.map((place) => {
+      const [id, source] = this.texts[place].split("\t");
+      const { name, kind } = this.facts.classes[this.which[place]];
+      return [id, quoted(source), quoted(kind === "class" ? name : "")].join(",");
+    });
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([`id,source,label\n${lines.join("\n")}\n`], { type: "text/csv" }));
+    link.download = "selected.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  listen() {
+    const lasso = find("lasso");
+    const drawing = () => lasso.getAttribute("aria-pressed") === "true";
+    const { plane } = this;
+    hands(plane, {
+      drawing,
+      hide: () => this.hide(),
+      hover: (x, y) => this.hover(x, y),
+      point: (place) => this.show(place),
+      drawn: (line) => this.select(plane.inside(line)),
+      dropped: () => this.drop(),
+    });
+    lasso.addEventListener("click", () => {
+      lasso.setAttribute("aria-pressed", String(!drawing()));
+      this.canvas.classList.toggle("drawing", drawing());
+      if (!drawing()) this.drop();
+    });
+    const acts = { only: () => this.showOnly(this.selected), back: () => this.showOnly(null), save: () => this.save(), drop: () => this.drop() };
+    for (const [id, act] of Object.entries(acts)) find(id).addEventListener("click", act);
+    for (const one of document.querySelectorAll("#zoom button")) {
+      const by = Number(one.dataset.by);
+      one.addEventListener("click", () => (by ? plane.zoom(by) : plane.reset()));
+    }
+    for (const one of document.querySelectorAll("[data-all]")) one.addEventListener("click", () => this.switch(() => Boolean(one.dataset.all)));
+    for (const one of document.querySelectorAll("#by input")) one.addEventListener("change", () => this.colour(one.value));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.paper();
+      this.colour(this.by);
+    });
+  }
+}
+
+async function begin() {
+  const facts = JSON.parse(await unpackedText("data-facts"));
   const points = new Uint16Array(await unpacked("data-points"));
   const which = new Uint16Array(await unpacked("data-which"));
-  const n = facts.count, full = 65535;
-  const on = facts.classes.map(() => true);
-  let texts = null;
+  const sure = facts.sure ? await unpacked("data-sure") : null;
+  const { count } = facts;
+  const texts = (await unpackedText("data-texts")).split("\n");
+  new Page(facts, points, which, sure && { agree: new Uint8Array(sure, 0, count), of: new Uint8Array(sure, count) }, texts);
+}
 
-  // places on the map by class, and by cell for what is under the pointer
-  const members = facts.classes.map((one) => new Uint32Array(one.count));
-  const filled = new Uint32Array(facts.classes.length);
-  for (let i = 0; i < n; i++) members[which[i]][filled[which[i]]++] = i;
-  const SIDE = 128, cellOf = (v) => Math.min(SIDE - 1, (v * SIDE) >> 16);
-  const starts = new Uint32Array(SIDE * SIDE + 1), inCells = new Uint32Array(n);
-  for (let i = 0; i < n; i++) starts[cellOf(points[2 * i + 1]) * SIDE + cellOf(points[2 * i]) + 1]++;
-  for (let c = 0; c < SIDE * SIDE; c++) starts[c + 1] += starts[c];
-  const next = starts.slice();
-  for (let i = 0; i < n; i++) inCells[next[cellOf(points[2 * i + 1]) * SIDE + cellOf(points[2 * i]) ]++] = i;
-  let lowest = 0;
-  for (let i = 0; i < n; i++) lowest = Math.max(lowest, points[2 * i + 1]);
-  let widest = 0;
-  for (let i = 0; i < n; i++) widest = Math.max(widest, points[2 * i]);
-
-  const canvas = $("map"), context = canvas.getContext("2d");
-  let width = 0, height = 0, ratio = 1;
-  let scale = 1, left = 0, top = 0; // screen = (map - corner) * scale
-  let least = 1, waiting = false, chosen = -1, moved = false;
-
-  const whole = () => {
-    least = Math.min((width - 32) / (widest + 1), (height - 32) / (lowest + 1));
-    scale = least;
-    left = widest / 2 - width / 2 / scale;
-    top = lowest / 2 - height / 2 / scale;
-  };
-  const bound = () => {
-    scale = Math.min(Math.max(scale, least * 0.6), least * 4000);
-    left = Math.min(Math.max(left, -width / scale * 0.8), widest - width / scale * 0.2);
-    top = Math.min(Math.max(top, -height / scale * 0.8), lowest - height / scale * 0.2);
-  };
-  const redraw = () => {
-    if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); }); }
-  };
-  const zoom = (by, x, y) => {
-    const mapX = left + x / scale, mapY = top + y / scale;
-    moved = Boolean(by);
-    scale = by ? scale * by : least;
-    if (!by) whole();
-    bound();
-    if (by) { left = mapX - x / scale; top = mapY - y / scale; }
-    bound();
-    redraw();
-  };
-
-  const sheets = new Map();
-  const sheet = (number) => {
-    if (!sheets.has(number)) {
-      const image = new Image();
-      image.onload = redraw;
-      image.src = "data:image/jpeg;base64," + $("sheet-" + number).textContent;
-      sheets.set(number, image);
-    }
-    const image = sheets.get(number);
-    return image.complete && image.naturalWidth ? image : null;
-  };
-  const thumbnail = (target, i, x, y, size) => {
-    const each = facts.sheet * facts.sheet, image = sheet(Math.floor(i / each)), at = i % each;
-    if (!image) return false;
-    const s = facts.side;
-    target.drawImage(image, (at % facts.sheet) * s, Math.floor(at / facts.sheet) * s, s, s, x, y, size, size);
-    return true;
-  };
-
-  const inView = (most) => { // places within the view, or null where they are more than that
-    const found = [];
-    const x0 = cellOf(Math.max(0, left)), x1 = cellOf(Math.min(full, Math.max(0, left + width / scale)));
-    const y0 = cellOf(Math.max(0, top)), y1 = cellOf(Math.min(full, Math.max(0, top + height / scale)));
-    for (let cy = y0; cy <= y1; cy++) for (let k = starts[cy * SIDE + x0]; k < starts[cy * SIDE + x1 + 1]; k++) {
-      const i = inCells[k], x = (points[2 * i] - left) * scale, y = (points[2 * i + 1] - top) * scale;
-      if (!on[which[i]] || x < -40 || y < -40 || x > width + 40 || y > height + 40) continue;
-      found.push(i);
-      if (found.length > most) return null;
-    }
-    return found;
-  };
-
-  const draw = () => {
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    const near = facts.side ? inView(700) : null;
-    if (near && scale > least * 3) pictures(near); else dots();
-    if (chosen >= 0) ring(chosen);
-  };
-  const dots = () => {
-    const size = Math.min(9, Math.max(1.3, 2.6 * Math.sqrt(20000 / (n + 1)) * Math.pow(scale / least, 0.4)));
-    if (size * ratio < 4) { pixels(Math.max(1, Math.round(size * ratio))); return; }
-    context.globalAlpha = 0.85;
-    members.forEach((places, number) => {
-      if (!on[number]) return;
-      context.fillStyle = facts.classes[number].colour;
-      for (const i of places) {
-        const x = (points[2 * i] - left) * scale, y = (points[2 * i + 1] - top) * scale;
-        if (x > -9 && y > -9 && x < width + 9 && y < height + 9) context.fillRect(x - size / 2, y - size / 2, size, size);
-      }
-    });
-    context.globalAlpha = 1;
-  };
-  const paints = facts.classes.map(({ colour }) => { // as the canvas keeps them
-    const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-    return new Uint32Array(new Uint8Array([r, g, b, 235]).buffer)[0];
-  });
-  const pixels = (side) => { // small dots, many times as quick as rectangles
-    const image = context.createImageData(canvas.width, canvas.height), wide = canvas.width, tall = canvas.height;
-    const words = new Uint32Array(image.data.buffer), factor = scale * ratio;
-    members.forEach((places, number) => {
-      if (!on[number]) return;
-      const paint = paints[number];
-      for (const i of places) {
-        const x = ((points[2 * i] - left) * factor) | 0, y = ((points[2 * i + 1] - top) * factor) | 0;
-        if (x < 0 || y < 0 || x + side > wide || y + side > tall) continue;
-        for (let row = y * wide + x, end = row + side * wide; row < end; row += wide) for (let at = row; at < row + side; at++) words[at] = paint;
-      }
-    });
-    context.putImageData(image, 0, 0);
-  };
-  const pictures = (near) => {
-    const size = Math.max(18, Math.min(64, 0.7 * Math.sqrt(width * height / (near.length + 1))));
-    for (const i of near) {
-      const x = (points[2 * i] - left) * scale - size / 2, y = (points[2 * i + 1] - top) * scale - size / 2;
-      context.fillStyle = facts.classes[which[i]].colour;
-      context.fillRect(x - 2, y - 2, size + 4, size + 4);
-      thumbnail(context, i, x, y, size);
-    }
-  };
-  const ring = (i) => {
-    context.strokeStyle = getComputedStyle(document.body).color;
-    context.lineWidth = 2;
-    context.beginPath();
-    context.arc((points[2 * i] - left) * scale, (points[2 * i + 1] - top) * scale, 9, 0, 7);
-    context.stroke();
-  };
-
-  const under = (x, y) => { // the nearest visible point within 14 pixels
-    const reach = 14 / scale, mapX = left + x / scale, mapY = top + y / scale;
-    let best = -1, least2 = reach * reach;
-    const c = (v) => cellOf(Math.min(full, Math.max(0, v)));
-    for (let cy = c(mapY - reach); cy <= c(mapY + reach); cy++) {
-      const row = cy * SIDE;
-      for (let k = starts[row + c(mapX - reach)]; k < starts[row + c(mapX + reach) + 1]; k++) {
-        const i = inCells[k], dx = points[2 * i] - mapX, dy = points[2 * i + 1] - mapY, d = dx * dx + dy * dy;
-        if (d < least2 && on[which[i]]) { best = i; least2 = d; }
-      }
-    }
-    return best;
-  };
-  const tip = $("tip"), seen = $("seen");
-  const show = (i, x, y) => {
-    if (i !== chosen) { chosen = i; redraw(); }
-    tip.hidden = i < 0;
-    if (i < 0) return;
-    $("what").textContent = facts.classes[which[i]].name;
-    const [id, source] = texts ? texts[i].split("\t") : ["", ""];
-    $("where").textContent = source + (id ? " · " + id : "");
-    seen.hidden = !facts.side;
-    if (facts.side) {
-      seen.width = seen.height = 128;
-      const target = seen.getContext("2d");
-      if (!thumbnail(target, i, 0, 0, 128)) sheets.get(Math.floor(i / facts.sheet / facts.sheet)).onload = () => { redraw(); show(i, x, y); };
-    }
-    tip.style.transform = `translate(${Math.max(4, Math.min(x + 14, width - tip.offsetWidth - 4))}px, ${Math.max(4, Math.min(y + 14, height - tip.offsetHeight - 4))}px)`;
-  };
-
-  const held = new Map();
-  const place = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    held.set(event.pointerId, place(event));
-    canvas.classList.add("held");
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const [x, y] = place(event);
-    if (!held.has(event.pointerId)) { show(under(x, y), x, y); return; }
-    const before = held.get(event.pointerId);
-    if (held.size === 1) {
-      left -= (x - before[0]) / scale; top -= (y - before[1]) / scale;
-      moved = true; bound(); show(-1); redraw();
-    } else {
-      const other = [...held].find(([id]) => id !== event.pointerId)[1];
-      const apart = (p) => Math.hypot(p[0] - other[0], p[1] - other[1]) + 1;
-      zoom(apart([x, y]) / apart(before), (x + other[0]) / 2, (y + other[1]) / 2);
-    }
-    held.set(event.pointerId, [x, y]);
-  });
-  const released = (event) => {
-    held.delete(event.pointerId);
-    if (!held.size) canvas.classList.remove("held");
-    if (event.type === "pointerup") { const [x, y] = place(event); show(under(x, y), x, y); }
-  };
-  canvas.addEventListener("pointerup", released);
-  canvas.addEventListener("pointercancel", released);
-  canvas.addEventListener("pointerleave", () => { if (!held.size) show(-1); });
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    show(-1);
-    const lines = event.deltaMode ? 33 : 1;
-    zoom(Math.exp(-Math.max(-200, Math.min(200, event.deltaY * lines)) * 0.003), ...place(event));
-  }, { passive: false });
-  canvas.addEventListener("dblclick", (event) => zoom(2, ...place(event)));
-  canvas.addEventListener("keydown", (event) => {
-    const step = 60 / scale, moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
-    if (moves[event.key]) { left += moves[event.key][0]; top += moves[event.key][1]; moved = true; bound(); redraw(); }
-    else if (event.key === "+" || event.key === "=") zoom(1.4, width / 2, height / 2);
-    else if (event.key === "-") zoom(1 / 1.4, width / 2, height / 2);
-    else if (event.key === "0") zoom(0);
-    else return;
-    show(-1);
-    event.preventDefault();
-  });
-  document.querySelectorAll("#zoom button").forEach((button) =>
-    button.addEventListener("click", () => zoom(Number(button.dataset.by), width / 2, height / 2)));
-
-  const buttons = facts.classes.map((one, number) => {
-    const row = document.createElement("li"), button = document.createElement("button");
-    const dot = document.createElement("i"), name = document.createElement("span"), count = document.createElement("small");
-    button.type = "button";
-    dot.style.background = one.colour;
-    name.textContent = one.name;
-    count.textContent = one.count.toLocaleString("en");
-    button.append(dot, name, count);
-    row.append(button);
-    $("legend").append(row);
-    button.addEventListener("click", () => { on[number] = !on[number]; told(); });
-    button.addEventListener("dblclick", () => { on.fill(false); on[number] = true; told(); });
-    return button;
-  });
-  const told = () => {
-    buttons.forEach((button, number) => button.setAttribute("aria-pressed", on[number]));
-    const shown = facts.classes.reduce((sum, one, number) => sum + (on[number] ? one.count : 0), 0);
-    $("status").textContent = shown.toLocaleString("en") + (shown < n ? " of " + n.toLocaleString("en") : "") + " items";
-    show(-1);
-    redraw();
-  };
-  document.querySelectorAll("#all button").forEach((button) =>
-    button.addEventListener("click", () => { on.fill(Boolean(button.dataset.all)); told(); }));
-
-  const fit = () => {
-    width = canvas.clientWidth; height = canvas.clientHeight; ratio = window.devicePixelRatio || 1;
-    canvas.width = width * ratio; canvas.height = height * ratio;
-    if (!moved) whole();
-    bound();
-    redraw();
-  };
-  new ResizeObserver(fit).observe(canvas);
-  fit();
-  told();
-  texts = (await text("data-texts")).split("\n");
-})().catch((error) => {
-  document.getElementById("status").textContent = "This browser cannot show the map (" + error + "); use one of 2023 or newer.";
+begin().catch((error) => {
+  find("status").textContent = `This browser cannot show the map (${error}); use one of 2023 or newer.`;
 });

@@ -79,7 +79,8 @@ export function search(query, signal) {
 
 /**
  * Where all items lie: ids, labels (a number each), names (what those numbers mean: a class, null for none, {others: 5}
- * for five classes together), texts (each item's own class, "" for none), points, current (whether it is of now), tag; while there is none, how far it is: progress.
+ * for five classes together), texts (each item's own class, "" for none), points, sure (agree and of: see there; null
+ * where that is not known), current (whether it is of now), tag; while there is none, how far it is: progress.
  * Null where it is still that of the tag. The answer is binary: see docs/server.md.
  */
 export async function map(signal, tag = null) {
@@ -88,18 +89,19 @@ export async function map(signal, tag = null) {
   if (response.status === 202) return response.json();
   const buffer = await response.arrayBuffer();
   const [length] = new Uint32Array(buffer, 0, 1);
-  const { count, labels: names, other_labels: others, current } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const { count, labels: names, neighbours, other_labels: others, current } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   let at = 4 + length + ((4 - (length % 4)) % 4);
   const take = (Kind, size) => new Kind(buffer, at, size, (at += size * Kind.BYTES_PER_ELEMENT));
   const points = take(Float32Array, 2 * count);
   const low = take(Uint32Array, count);
   const high = take(Uint32Array, count);
   const labels = take(Uint16Array, count);
+  const sure = neighbours ? { agree: take(Uint8Array, count), of: take(Uint8Array, count) } : null;
   const ids = Array.from(low, (part, place) => part + 2 ** 32 * high[place]);
   const shared = names.findIndex((name) => name !== null && typeof name === "object");
   const own = take(Uint16Array, labels.reduce((sum, label) => sum + (label === shared), 0)).values();
   const texts = Array.from(labels, (label) => (label === shared ? others[own.next().value] : names[label]) ?? "");
-  return { points, labels, names, texts, ids, current, tag: response.headers.get("ETag") };
+  return { points, labels, names, texts, sure, ids, current, tag: response.headers.get("ETag") };
 }
 
 export const place = (photo, signal) => post("api/map/place", [["image", photo]], { signal });

@@ -1,36 +1,20 @@
 // The third view: the whole collection, alike beside alike.
 
+import { byClass, byConfidence } from "../canvas/colours.js";
+import { hands } from "../canvas/hands.js";
+import { Pictures, whole } from "../canvas/pictures.js";
+import { Plane } from "../canvas/plane.js";
 import * as api from "./api.js";
-import { announce, ask, button, element, picture } from "./element.js";
-import { hands } from "./hands.js";
-import { Plane } from "./plane.js";
+import { announce, button, element, picture } from "./element.js";
+import { kindOf, Legend } from "./legend.js";
 import * as photo from "./photo.js";
+import { Picked } from "./picked.js";
 import * as states from "./state.js";
-import { counted, number, percent, word } from "./words.js";
+import { counted, percent, word } from "./words.js";
 
-// As far apart as twenty can be that are seen on light and on dark ground; the first ten also by most who see less of
-// red or green. Then a grey for what shares a colour, and one for what has no class.
-const COLOURS = ["#b84034", "#acd034", "#f494f4", "#9464dc", "#1c4cb8", "#58a010", "#f47c10", "#882888", "#106410", "#10acf4", "#1cd0b8", "#f47094", "#e8b894", "#347cc4", "#109488", "#a07010", "#b8a01c", "#704c10", "#acc4f4", "#c44ca0"];
-const OTHERS = "#9a9a9a";
-const NONE = "#6b6b6b";
 const SOON = 2000; // milliseconds until a map that is being computed is asked for again
 const NEWER = 3000; // until it is asked for a newer one
 const FLIGHT = 900;
-const SHOWN = 60; // of what was selected
-const BATCH = 500; // removed at a time
-
-const packed = (colour) => {
-  const value = Number.parseInt(colour.slice(1), 16);
-  return (0xff000000 | ((value & 255) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
-};
-
-/** What a class is called here, however it is numbered on another map. */
-const keyOf = (name) => (name === null ? "none" : typeof name === "object" ? "others" : `=${name}`);
-
-function colourOf(number, names) {
-  const key = keyOf(names[number]);
-  return key === "none" ? NONE : key === "others" ? OTHERS : COLOURS[number % COLOURS.length];
-}
 
 /** Draw it into `main`. */
 export function mapView(page, main) {
@@ -38,6 +22,7 @@ export function mapView(page, main) {
   view.load();
   return {
     update: () => {
+      view.colour();
       view.follow();
       return true;
     },
@@ -49,14 +34,16 @@ export function mapView(page, main) {
 class MapView {
   constructor(page, main) {
     this.page = page;
-    this.off = new Set(); // classes, by key
     this.removed = new Set(); // ids
+    this.only = null; // ids of what alone is shown
     this.canvas = element("canvas", { tabindex: "0", role: "application", "aria-label": word("map.keys"), hidden: true });
-    this.legend = element("ul.legend", { hidden: true });
+    this.legend = new Legend({ named: (label) => page.named(label), changed: () => this.veil(), coloured: (by) => page.go({ colour: by }, true) });
     this.tip = element("div.tip", { hidden: true });
-    this.side = element("aside.picked", { "aria-live": "polite" });
+    this.picked = new Picked(this);
     this.said = element("p.said-over", { role: "status" });
     this.lassoing = button(word("map.lasso"), () => this.toggleLasso(), { pressed: "false" });
+    this.back = button("", () => this.showOnly(null), { kind: "first" });
+    this.back.hidden = true;
     this.tools = element(
       "div.over",
       { hidden: true },
@@ -64,9 +51,10 @@ class MapView {
       button(word("map.farther"), () => this.plane?.zoom(1 / 1.6), { sign: "−" }),
       button(word("map.all"), () => this.plane?.reset()),
       this.lassoing,
+      this.back,
     );
-    this.frame = element("div.plane", {}, this.canvas, this.tools, this.legend, this.tip, this.said);
-    main.replaceChildren(element("h1.unseen", {}, word("nav.map")), element("div.mapped", {}, this.frame, this.side));
+    this.frame = element("div.plane", {}, this.canvas, this.tools, this.legend.place, this.tip, this.said);
+    main.replaceChildren(element("h1.unseen", {}, word("nav.map")), element("div.mapped", {}, this.frame, this.picked.place));
     this.stop = new AbortController();
   }
 
@@ -109,26 +97,26 @@ class MapView {
   }
 
   /** Another map, in place of the one before if there is one. */
-  show({ ids, labels, names, texts, points, current, tag }) {
+  show({ ids, labels, names, texts, points: upwards, sure, current, tag }) {
+    const points = upwards.map((value, at) => (at % 2 ? -value : value)); // on a canvas y goes down
     const before = this.plane && { ids: this.ids, points: this.plane.points };
-    Object.assign(this, { ids, labels, names, texts, current, tag });
+    Object.assign(this, { ids, labels, names, texts, sure, current, tag });
     this.placeOf = new Map();
     ids.forEach((id, place) => this.placeOf.set(id, place));
-    const packs = names.map((_, number) => packed(colourOf(number, names)));
-    const colours = Uint32Array.from(labels, (label) => packs[label]);
-    if (before) this.swap(before, points, colours);
-    else this.begin(points, colours);
+    if (before) this.swap(before, points);
+    else this.begin(points);
   }
 
-  begin(points, colours) {
+  begin(points) {
     this.say("");
     this.frame.classList.add("ready");
-    for (const part of [this.canvas, this.tools, this.legend]) part.hidden = false;
-    this.plane = new Plane(this.canvas, points, colours, (place) => this.page.thumbnail(this.ids[place]));
+    for (const part of [this.canvas, this.tools]) part.hidden = false;
+    this.plane = new Plane(this.canvas, new Pictures((place) => this.page.thumbnail(this.ids[place])));
     this.paper();
-    this.themed = new MutationObserver(() => this.paper());
+    this.plane.take(points, ...this.colours());
+    this.themed = new MutationObserver(() => this.themedAnew());
     this.themed.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paper(), { signal: this.stop.signal });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.themedAnew(), { signal: this.stop.signal });
     this.resizing = new ResizeObserver(() => this.fit());
     this.resizing.observe(this.frame);
     this.drawLegend();
@@ -139,7 +127,7 @@ class MapView {
   }
 
   /** Newer points, while one looks to where one looked. A line that was drawn stays if what lay within it does. */
-  swap(before, points, colours) {
+  swap(before, points) {
     const { plane } = this;
     const moved = before.ids.some((id, place) => {
       const now = this.placeOf.get(id);
@@ -147,11 +135,12 @@ class MapView {
     });
     const lit = [...plane.lit].map((place) => before.ids[place]);
     this.hide();
-    plane.take(points, colours);
+    plane.take(points, ...this.colours());
     plane.lit = this.placesOf(lit);
     if (moved) plane.lasso = null;
     this.drawLegend();
     this.veil();
+    this.nameBack();
     this.asked = null;
     this.follow(false);
   }
@@ -169,10 +158,36 @@ class MapView {
   /** The colours of the theme. */
   paper() {
     const style = getComputedStyle(document.documentElement);
-    this.plane.ground = packed(style.getPropertyValue("--card").trim());
-    this.plane.ink = style.getPropertyValue("--ink").trim();
-    this.plane.accent = style.getPropertyValue("--accent").trim();
-    this.plane.draw();
+    const [ground, ink, accent] = ["--card", "--ink", "--accent"].map((name) => style.getPropertyValue(name).trim());
+    this.plane.paper({ ground, ink, accent });
+  }
+
+  themedAnew() {
+    this.paper();
+    this.painted = null;
+    this.colour();
+  }
+
+  // --- what colours mean
+
+  /** By what the points are coloured: "class" or "confidence". */
+  get by() {
+    return this.sure ? this.page.state.colour : "class";
+  }
+
+  /** The colours of all points, and the order to paint them in. */
+  colours() {
+    this.painted = this.by;
+    if (this.by === "class") return [byClass(this.labels, this.names.map(kindOf))];
+    const { colours, sequence } = byConfidence(this.sure, this.plane.dark);
+    return [colours, sequence];
+  }
+
+  /** Colour it as the state says. */
+  colour() {
+    if (!this.plane || this.painted === this.by) return;
+    this.plane.colour(...this.colours());
+    this.drawLegend();
   }
 
   // --- what is asked, on the map
@@ -191,15 +206,15 @@ class MapView {
     this.say("");
     if (flying) this.light([], []);
     try {
-      const whole = key ? await states.kept(key) : null;
-      if (key && !whole) this.say(word("gone"));
-      if (!whole && !like.length) return;
-      const shown = whole && (await photo.part(whole, crop).catch(() => whole));
+      const file = key ? await states.kept(key) : null;
+      if (key && !file) this.say(word("gone"));
+      if (!file && !like.length) return;
+      const shown = file && (await photo.part(file, crop).catch(() => file));
       const query = { photo: shown, like, unlike, k: states.PAGE, threshold: threshold || null, where: states.where(label), lang: "en" };
       const [found, place] = await Promise.all([api.search(query, signal), shown ? api.place(shown, signal) : null]);
       const image = shown && (await createImageBitmap(shown).catch(() => null));
       if (signal.aborted) return;
-      this.light(found.matches.map((match) => match.id), place ? [[place.x, place.y, image]] : []);
+      this.light(found.matches.map((match) => match.id), place ? [[place.x, -place.y, image && whole(image)]] : []);
       await this.goTo(place, like, flying);
       if (!signal.aborted) announce(counted("found", found.matches.length));
     } catch (error) {
@@ -219,7 +234,7 @@ class MapView {
     const near = [...plane.lit];
     const first = place ? undefined : this.placeOf.get(like[0]);
     if (first !== undefined) plane.lit.add(first);
-    const [x, y] = place ? [place.x, place.y] : first === undefined ? [] : plane.points.subarray(2 * first, 2 * first + 2);
+    const [x, y] = place ? [place.x, -place.y] : first === undefined ? [] : plane.points.subarray(2 * first, 2 * first + 2);
     plane.draw();
     if (x === undefined || !flying) return;
     await plane.fly(x, y, near, matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : FLIGHT);
@@ -228,37 +243,38 @@ class MapView {
   drawLegend() {
     const counts = new Map();
     this.labels.forEach((label, place) => {
-      if (!this.removed.has(this.ids[place])) counts.set(label, (counts.get(label) ?? 0) + 1);
+      if (this.there(this.ids[place])) counts.set(label, (counts.get(label) ?? 0) + 1);
     });
-    const last = (label) => Number(typeof this.names[label] !== "string");
-    const order = ([a], [b]) => last(a) - last(b) || (last(a) ? a - b : this.name(a).localeCompare(this.name(b)));
-    const lines = [...counts].sort(order).map(([label, count]) => {
-      const dot = element("i");
-      dot.style.background = colourOf(label, this.names);
-      const key = keyOf(this.names[label]);
-      const line = element("button", { type: "button", "aria-pressed": String(!this.off.has(key)), onclick: () => this.toggle(key, line) }, dot, element("span", {}, this.name(label)), element("b", {}, number(count)));
-      return element("li", {}, line);
-    });
-    this.legend.replaceChildren(...lines);
+    this.legend.show({ names: this.names, counts, by: this.by, sure: this.sure !== null, dark: this.plane.dark });
   }
 
-  name(label) {
-    const name = this.names[label];
-    if (name === null) return word("noClass");
-    return typeof name === "object" ? counted("map.others", name.others) : this.page.named(name);
+  /** Whether that item is there to be shown. */
+  there(id) {
+    return !this.removed.has(id) && (this.only === null || this.only.has(id));
   }
 
-  toggle(key, line) {
-    if (!this.off.delete(key)) this.off.add(key);
-    line.setAttribute("aria-pressed", String(!this.off.has(key)));
-    this.veil();
-  }
-
-  /** Hide what is switched off, and what was removed. */
+  /** Hide what is switched off, what was removed, and what is not among those that alone are shown. */
   veil() {
-    const off = this.names.map((name) => this.off.has(keyOf(name)));
-    this.labels.forEach((label, place) => (this.plane.hidden[place] = Number(off[label] || this.removed.has(this.ids[place]))));
+    const shown = this.legend.shown();
+    this.labels.forEach((label, place) => (this.plane.hidden[place] = Number(!shown[label] || !this.there(this.ids[place]))));
     this.plane.draw();
+  }
+
+  /** Show these items and no others; null for all again. */
+  showOnly(ids) {
+    this.only = ids && new Set(ids);
+    this.nameBack();
+    this.picked.drop();
+    this.hide();
+    this.drawLegend();
+    this.veil();
+    (ids ? this.back : this.lassoing).focus();
+  }
+
+  /** The way back to all of them says how many are shown. */
+  nameBack() {
+    this.back.hidden = this.only === null;
+    this.back.textContent = this.only ? counted("map.back", [...this.only].filter((id) => this.placeOf.has(id) && this.there(id)).length) : "";
   }
 
   // --- hands
@@ -270,8 +286,8 @@ class MapView {
       hide: () => this.hide(),
       hover: (x, y) => this.hover(x, y),
       point: (place) => this.page.go({ view: "search", photo: null, crop: null, like: [this.ids[place]], unlike: [] }),
-      drawn: (line) => this.pick(plane.inside(line)),
-      dropped: () => this.unpick(),
+      drawn: (line) => this.picked.show(plane.inside(line)),
+      dropped: () => this.picked.drop(),
     });
   }
 
@@ -285,14 +301,19 @@ class MapView {
     if (place === this.over) return;
     if (place < 0) return this.hide();
     this.over = place;
-    this.tip.replaceChildren(picture(this.page.thumbnail(this.ids[place]), ""), element("span", {}, `${this.name(this.labels[place])} · ${this.ids[place]}`));
+    const lines = [`${this.legend.name(this.labels[place])} · ${this.ids[place]}`, this.sureness(place)];
+    this.tip.replaceChildren(picture(this.page.thumbnail(this.ids[place]), ""), ...lines.filter(Boolean).map((line) => element("span", {}, line)));
     this.tip.hidden = false;
     const [px, py] = this.plane.place(place);
     const [w, h] = [this.frame.clientWidth, this.frame.clientHeight];
     Object.assign(this.tip.style, { left: `${Math.min(px + 14, w - 150)}px`, top: `${Math.max(4, Math.min(py + 14, h - 170))}px` });
   }
 
-  // --- what is selected
+  /** In words, while it is what colours mean. */
+  sureness(place) {
+    if (this.by === "class" || !this.sure.of[place]) return "";
+    return word("map.agree", { agree: this.sure.agree[place], of: this.sure.of[place] });
+  }
 
   toggleLasso() {
     this.drawing = !this.drawing;
@@ -304,66 +325,10 @@ class MapView {
     }
   }
 
-  pick(places) {
-    const { page } = this;
-    const ids = places.map((place) => this.ids[place]).sort((a, b) => a - b);
-    const counts = new Map();
-    for (const place of places) counts.set(this.labels[place], (counts.get(this.labels[place]) ?? 0) + 1);
-    const classes = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => element("li", {}, `${this.name(label)}: ${number(count)}`));
-    const shown = ids.slice(0, SHOWN).map((id) =>
-      element("li", {}, element("a", { href: states.write({ ...page.state, view: "search", photo: null, crop: null, like: [id], unlike: [], label: null }), "aria-label": `${word("from")}: ${id}` }, picture(page.thumbnail(id), "", { loading: "lazy" }))),
-    );
-    const acts = ids.length
-      ? [button(word("map.export"), () => this.export(ids)), page.writable() ? button(word("remove"), () => this.remove(ids), { kind: "bad.writes" }) : null]
-      : [];
-    this.side.replaceChildren(
-      element("h2", {}, counted("map.selected", ids.length)),
-      element("ul.small.soft", {}, classes),
-      element("div.row", {}, ...acts, button(word("map.drop"), () => this.unpick(), { kind: "quiet" })),
-      element("ul.small-grid", {}, shown),
-    );
-  }
-
-  unpick() {
-    this.side.replaceChildren();
-    this.plane.lasso = null;
-    this.plane.draw();
-  }
-
-  /** A CSV of what is selected: id, class and place. */
-  export(ids) {
-    const lines = ids.filter((id) => this.placeOf.has(id)).map((id) => {
-      const place = this.placeOf.get(id);
-      return [id, `"${this.texts[place].replaceAll('"', '""')}"`, this.plane.points[2 * place], this.plane.points[2 * place + 1]].join(",");
-    });
-    const address = URL.createObjectURL(new Blob([`id,label,x,y\n${lines.join("\n")}\n`], { type: "text/csv" }));
-    const link = element("a", { href: address, download: `${this.page.catalogue.catalogue}-selected.csv` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
-  }
-
-  async remove(ids) {
-    const { page } = this;
-    const sure = await ask(counted("map.sure", ids.length), word("remove"), word("no"), { text: word("remove.text", { name: page.catalogue.catalogue }), bad: true });
-    if (!sure) return;
-    try {
-      for (let first = 0; first < ids.length; first += BATCH) {
-        const batch = ids.slice(first, first + BATCH);
-        await api.remove(batch, page.token);
-        this.gone(batch);
-      }
-      this.unpick();
-    } catch (error) {
-      if (error.code === "token") page.lock();
-      this.say(page.sentence(error));
-    }
-    await page.refresh().catch((error) => this.say(page.sentence(error)));
-    this.load();
-  }
-
   /** Those were removed, whatever becomes of the others. */
   gone(ids) {
     for (const id of ids) this.removed.add(id);
+    this.nameBack();
     this.drawLegend();
     this.veil();
   }

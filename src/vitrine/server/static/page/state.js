@@ -19,6 +19,7 @@ export function read(hash) {
     unlike: numbers(said.get("unlike")),
     threshold: threshold > 0 && threshold <= 1 ? threshold : 0,
     label: said.get("class"),
+    colour: said.get("colour") === "confidence" ? "confidence" : "class",
     a: sided(said.get("a")),
     b: sided(said.get("b")),
   };
@@ -50,6 +51,7 @@ export function write(state) {
     unlike: state.unlike.join(","),
     min: state.threshold ? state.threshold.toFixed(2) : "",
     class: state.label,
+    colour: state.colour === "confidence" ? state.colour : "",
   };
   const all = state.view === "compare" ? { ...sides, ...question } : { ...question, ...sides };
   const said = new URLSearchParams(Object.entries(all).filter(([, value]) => value));

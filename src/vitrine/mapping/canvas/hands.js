@@ -79,11 +79,18 @@ export function hands(plane, told) {
     event.preventDefault();
   };
 
+  const twice = (event) => {
+    if (!told.drawing()) plane.zoom(2, ...at(event));
+  };
+
   canvas.addEventListener("pointerdown", down);
   canvas.addEventListener("pointermove", move);
   canvas.addEventListener("pointerup", up);
   canvas.addEventListener("pointercancel", up);
-  canvas.addEventListener("pointerleave", () => told.hide());
+  canvas.addEventListener("pointerleave", (event) => {
+    if (event.pointerType !== "touch") told.hide(); // a finger leaves whenever it is lifted
+  });
   canvas.addEventListener("wheel", wheel, { passive: false });
+  canvas.addEventListener("dblclick", twice);
   canvas.addEventListener("keydown", key);
 }

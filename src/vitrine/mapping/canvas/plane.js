@@ -1,11 +1,11 @@
 // Many points on a canvas: written pixel by pixel from afar, with their thumbnails near by. Knows no server and no words.
 // Lengths and places on the canvas are in pixels of the page; only what is painted knows of the screen's, which are finer.
 
-import { Pictures } from "./pictures.js";
+import { packed } from "./colours.js";
+import { Grid } from "./grid.js";
 
 const NEAR = 300; // so few points in sight are shown as pictures
 const REACH = 12; // pixels: how far from a point a pointer may be
-const CELLS = 128; // on a side of the grid that finds points
 const SEEN = 7; // of what is lit, in sight after a flight
 const MARGIN = 0.04; // of the smaller side, around all points
 const REST = 120; // milliseconds without a movement until thumbnails are asked for
@@ -13,102 +13,74 @@ const FINEST = 2; // pixels of the screen to one of the page: more would be slow
 
 export class Plane {
   /**
-   * canvas: to draw on. points: Float32Array, x and y in turn. colours: of each point, Uint32Array of 0xAABBGGRR.
-   * picture: place of a point -> address of its thumbnail.
+   * canvas: to draw on. pictures: the points' thumbnails, or null: `of` (place of a point) -> what `framed` draws, or null;
+   * `want` (places), `retry`, `forget`, and `came`, which is set here.
    */
-  constructor(canvas, points, colours, picture) {
+  constructor(canvas, pictures) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
-    this.pictures = new Pictures(picture, () => this.draw());
+    this.pictures = pictures;
+    if (pictures) pictures.came = () => this.draw();
     this.lasso = null; // [[x, y], ...], in points' coordinates
-    this.marks = []; // [x, y, image or null]
+    this.marks = []; // [x, y, picture or null]
     [this.width, this.height, this.ratio] = [0, 0, 1];
     this.flight = 0;
-    this.ground = 0xffffffff;
+    [this.ground, this.gap] = [0xffffffff, "#ffffff"]; // the same, as either side has it
     this.ink = "#000";
     this.accent = "#0a6";
-    this.take(points, colours);
   }
 
-  /** Other points, while one looks to where one looked. */
-  take(points, colours) {
+  /**
+   * These points, while one looks to where one looked. points: Float32Array, x and y in turn, y downwards. colours: of
+   * each, Uint32Array of 0xAABBGGRR. sequence: the places in the order in which they are painted, null for any.
+   */
+  take(points, colours, sequence = null) {
     Object.assign(this, { points, colours });
     this.hidden = new Uint8Array(points.length / 2);
     this.lit = new Set();
-    this.pictures.forget();
-    this.fitBox();
-    this.index();
+    this.pictures?.forget();
+    this.grid = new Grid(points, sequence);
     this.least = this.whole() / 2;
+  }
+
+  /** Other colours for the same points. */
+  colour(colours, sequence = null) {
+    this.colours = colours;
+    this.grid.sort(sequence);
+    this.draw();
   }
 
   /** Nothing moves or is loaded any more. */
   stop() {
     this.flight++;
     clearTimeout(this.resting);
-    this.pictures.forget();
+    this.pictures?.forget();
   }
 
-  get count() {
-    return this.points.length / 2;
-  }
-
-  fitBox() {
-    const box = [Infinity, Infinity, -Infinity, -Infinity];
-    for (let i = 0; i < this.points.length; i += 2) {
-      box[0] = Math.min(box[0], this.points[i]);
-      box[1] = Math.min(box[1], this.points[i + 1]);
-      box[2] = Math.max(box[2], this.points[i]);
-      box[3] = Math.max(box[3], this.points[i + 1]);
-    }
-    this.box = box;
-    this.span = Math.max(box[2] - box[0], box[3] - box[1]) || 1;
-  }
-
-  /** A grid over all points: their places, cell by cell, and where each cell begins. */
-  index() {
-    const cells = new Uint32Array(this.count);
-    this.starts = new Uint32Array(CELLS * CELLS + 1);
-    for (let i = 0; i < this.count; i++) {
-      cells[i] = this.cell(this.points[2 * i], this.points[2 * i + 1]);
-      this.starts[cells[i] + 1]++;
-    }
-    for (let cell = 0; cell < CELLS * CELLS; cell++) this.starts[cell + 1] += this.starts[cell];
-    const next = this.starts.slice();
-    this.order = new Uint32Array(this.count);
-    for (let i = 0; i < this.count; i++) this.order[next[cells[i]]++] = i;
-  }
-
-  column(value, side) {
-    return Math.max(0, Math.min(CELLS - 1, Math.floor(((value - this.box[side]) / this.span) * CELLS)));
-  }
-
-  cell(x, y) {
-    return this.column(y, 1) * CELLS + this.column(x, 0);
-  }
-
-  /** Every place of a point whose cell touches the box, in points' coordinates. */
-  *within(left, top, right, bottom) {
-    const [c0, c1, r0, r1] = [this.column(left, 0), this.column(right, 0), this.column(top, 1), this.column(bottom, 1)];
-    for (let row = r0; row <= r1; row++) {
-      for (let at = this.starts[row * CELLS + c0]; at < this.starts[row * CELLS + c1 + 1]; at++) yield this.order[at];
-    }
+  /** The colours of the theme: as CSS has them, #rrggbb. */
+  paper({ ground, ink, accent }) {
+    Object.assign(this, { ground: packed(ground), gap: ground, ink, accent });
+    this.dark = Number.parseInt(ground.slice(3, 5), 16) < 128;
+    if (this.points) this.draw();
   }
 
   // --- where one looks
 
   /** The scale at which all of it is in sight. */
   whole() {
-    return (Math.min(this.width, this.height) * (1 - 2 * MARGIN)) / this.span;
+    return (Math.min(this.width, this.height) * (1 - 2 * MARGIN)) / this.grid.span;
   }
 
   /** All of it in sight. */
   reset() {
+    const { box } = this.grid;
     this.flight++;
     this.scale = this.whole();
-    this.x = this.width / 2 - ((this.box[0] + this.box[2]) / 2) * this.scale;
-    this.y = this.height / 2 - ((this.box[1] + this.box[3]) / 2) * this.scale;
+    this.x = this.width / 2 - ((box[0] + box[2]) / 2) * this.scale;
+    this.y = this.height / 2 - ((box[1] + box[3]) / 2) * this.scale;
     this.least = this.scale / 2;
     this.moved();
+    this.untouched = true;
   }
 
   /** ratio: pixels of the screen to one of the page. */
@@ -120,7 +92,7 @@ export class Plane {
     Object.assign(this.canvas, { width: Math.round(width * fine), height: Math.round(height * fine) });
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    if (this.scale === undefined) this.reset();
+    if (this.scale === undefined || this.untouched) this.reset();
     else {
       this.x += dx;
       this.y += dy;
@@ -149,10 +121,10 @@ export class Plane {
   /** Draw, and ask for thumbnails once it rests. */
   moved() {
     clearTimeout(this.resting);
-    this.still = false;
+    this.still = this.untouched = false;
     this.resting = setTimeout(() => {
       this.still = true;
-      this.pictures.retry();
+      this.pictures?.retry();
       this.draw();
     }, REST);
     this.draw();
@@ -160,7 +132,7 @@ export class Plane {
 
   /** How near one may come: the nearest neighbours of a place of middling density lie well apart then. */
   get most() {
-    return Math.max(4 * this.least, (600 * Math.sqrt(this.count)) / this.span);
+    return Math.max(4 * this.least, (600 * Math.sqrt(this.grid.count)) / this.grid.span);
   }
 
   /**
@@ -169,7 +141,7 @@ export class Plane {
    */
   fly(x, y, places = [], milliseconds = 700) {
     const apart = places.map((i) => Math.hypot(this.points[2 * i] - x, this.points[2 * i + 1] - y)).sort((a, b) => a - b);
-    const reach = apart[Math.min(apart.length - 1, SEEN)] || this.span / 30;
+    const reach = apart[Math.min(apart.length - 1, SEEN)] || this.grid.span / 30;
     const to = Math.max(4 * this.least, Math.min(this.most, (0.42 * Math.min(this.width, this.height)) / reach));
     const from = { scale: this.scale, x: (this.width / 2 - this.x) / this.scale, y: (this.height / 2 - this.y) / this.scale };
     const begin = performance.now();
@@ -193,16 +165,7 @@ export class Plane {
   /** The place of the point that lies at (x, y) of the canvas, or nearest within reach; -1 for none. */
   at(x, y) {
     const reach = Math.max(REACH, this.near ? this.side / 2 : 0);
-    const [mx, my] = this.below(x, y);
-    const r = reach / this.scale;
-    let best = -1;
-    let least = r * r;
-    for (const i of this.within(mx - r, my - r, mx + r, my + r)) {
-      if (this.hidden[i]) continue;
-      const distance = (this.points[2 * i] - mx) ** 2 + (this.points[2 * i + 1] - my) ** 2;
-      if (distance < least) [least, best] = [distance, i];
-    }
-    return best;
+    return this.grid.nearest(...this.below(x, y), reach / this.scale, this.hidden);
   }
 
   /** What lies at (x, y) of the canvas, in points' coordinates. */
@@ -212,13 +175,7 @@ export class Plane {
 
   /** The places of all points inside a line around them: [[x, y], ...], in points' coordinates. */
   inside(line) {
-    const [xs, ys] = [line.map(([x]) => x), line.map(([, y]) => y)];
-    const [least, most] = [(all) => all.reduce((a, b) => Math.min(a, b)), (all) => all.reduce((a, b) => Math.max(a, b))];
-    const found = [];
-    for (const i of this.within(least(xs), least(ys), most(xs), most(ys))) {
-      if (!this.hidden[i] && enclosed(this.points[2 * i], this.points[2 * i + 1], xs, ys)) found.push(i);
-    }
-    return found;
+    return this.grid.inside(line, this.hidden);
   }
 
   // --- drawing
@@ -237,10 +194,10 @@ export class Plane {
     const [w, h] = [canvas.width, canvas.height];
     const [scale, x, y] = [this.scale * ratio, this.x * ratio, this.y * ratio];
     pixels.fill(this.ground);
-    const size = Math.round(ratio * Math.max(2, Math.min(6, Math.round(1.5 * Math.sqrt(this.scale / this.least / 2)))));
+    const size = Math.round(ratio * this.dot());
     const seen = [];
     let count = 0;
-    for (const i of this.within(-x / scale, -y / scale, (w - x) / scale, (h - y) / scale)) {
+    for (const i of this.grid.within(-x / scale, -y / scale, (w - x) / scale, (h - y) / scale)) {
       if (this.hidden[i]) continue;
       const px = Math.round(points[2 * i] * scale + x - size / 2);
       const py = Math.round(points[2 * i + 1] * scale + y - size / 2);
@@ -253,12 +210,18 @@ export class Plane {
     }
     this.context.putImageData(this.image, 0, 0);
     this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.near = count <= NEAR && count > 0;
-    if (this.still) this.pictures.want(this.near ? this.inward(seen) : []);
+    this.near = this.pictures !== null && count <= NEAR && count > 0;
+    if (this.still) this.pictures?.want(this.near ? this.inward(seen) : []);
     if (this.near) this.paintPictures(seen);
     this.paintLit();
     this.paintMarks();
     this.paintLasso();
+  }
+
+  /** How large a dot is, in pixels: larger near by, and where there are few. */
+  dot() {
+    const few = Math.min(3, (20000 / this.grid.count) ** 0.25);
+    return Math.max(2, Math.min(6, Math.round(1.5 * few * Math.sqrt(this.scale / this.least / 2))));
   }
 
   /** Those places of points, the nearest to the middle of the canvas first. */
@@ -272,28 +235,26 @@ export class Plane {
     const area = (this.width * this.height) / Math.max(seen.length, 12);
     this.side = Math.round(Math.max(24, Math.min(96, 0.5 * Math.sqrt(area))));
     for (const i of seen) {
-      const image = this.pictures.of(i);
-      if (image) this.framed(image, ...this.place(i), this.side, this.colour(i));
+      const picture = this.pictures.of(i);
+      if (picture) this.framed(picture, ...this.place(i), this.side, cssOf(this.colours[i]));
     }
   }
 
-  framed(image, px, py, side, colour) {
+  /** picture: an image, or the part of one: {image, x, y, width, height}. */
+  framed(picture, px, py, side, colour) {
     const { context } = this;
-    const scale = side / Math.max(image.naturalWidth ?? image.width, image.naturalHeight ?? image.height);
-    const [w, h] = [(image.naturalWidth ?? image.width) * scale, (image.naturalHeight ?? image.height) * scale];
+    const scale = side / Math.max(picture.width, picture.height);
+    const [w, h] = [picture.width * scale, picture.height * scale];
     context.imageSmoothingEnabled = scale * this.ratio < 1;
     context.fillStyle = colour;
-    context.fillRect(px - w / 2 - 2, py - h / 2 - 2, w + 4, h + 4);
-    context.drawImage(image, px - w / 2, py - h / 2, w, h);
+    context.fillRect(px - w / 2 - 4, py - h / 2 - 4, w + 8, h + 8);
+    context.fillStyle = this.gap; // a dark frame must not melt into a dark picture
+    context.fillRect(px - w / 2 - 1, py - h / 2 - 1, w + 2, h + 2);
+    context.drawImage(picture.image, picture.x, picture.y, picture.width, picture.height, px - w / 2, py - h / 2, w, h);
   }
 
   place(i) {
     return [this.points[2 * i] * this.scale + this.x, this.points[2 * i + 1] * this.scale + this.y];
-  }
-
-  colour(i) {
-    const value = this.colours[i];
-    return `rgb(${value & 255} ${(value >> 8) & 255} ${(value >> 16) & 255})`;
   }
 
   paintLit() {
@@ -301,6 +262,7 @@ export class Plane {
     context.lineWidth = 3;
     context.strokeStyle = this.ink;
     for (const i of this.lit) {
+      if (this.hidden[i]) continue;
       const [px, py] = this.place(i);
       context.beginPath();
       context.arc(px, py, this.near ? this.side * 0.6 : 5, 0, 7);
@@ -310,9 +272,9 @@ export class Plane {
 
   paintMarks() {
     const { context } = this;
-    for (const [mx, my, image] of this.marks) {
+    for (const [mx, my, picture] of this.marks) {
       const [px, py] = [mx * this.scale + this.x, my * this.scale + this.y];
-      if (image) this.framed(image, px, py, 72, this.accent);
+      if (picture) this.framed(picture, px, py, 72, this.accent);
       else {
         context.fillStyle = this.accent;
         context.fillRect(px - 6, py - 6, 12, 12);
@@ -336,11 +298,7 @@ export class Plane {
   }
 }
 
-/** Whether (x, y) lies inside of the line: how often a ray from it crosses that. */
-function enclosed(x, y, xs, ys) {
-  let inside = false;
-  for (let i = 0, j = xs.length - 1; i < xs.length; j = i++) {
-    if (ys[i] > y !== ys[j] > y && x < ((xs[j] - xs[i]) * (y - ys[i])) / (ys[j] - ys[i]) + xs[i]) inside = !inside;
-  }
-  return inside;
+/** A packed colour as CSS has it. */
+function cssOf(value) {
+  return `rgb(${value & 255} ${(value >> 8) & 255} ${(value >> 16) & 255})`;
 }

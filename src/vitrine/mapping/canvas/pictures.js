@@ -3,17 +3,21 @@
 const KEPT = 1500; // pictures
 const TOGETHER = 6; // so many are loaded at a time: a browser opens no more connections
 
+/** All of an image, as a plane draws it. */
+export const whole = (image) => ({ image, x: 0, y: 0, width: image.naturalWidth ?? image.width, height: image.naturalHeight ?? image.height });
+
 export class Pictures {
-  /** address: place of a point -> where its picture is. came: called when there is a new one. */
-  constructor(address, came) {
-    Object.assign(this, { address, came });
+  /** address: place of a point -> where its picture is. */
+  constructor(address) {
+    this.address = address;
+    this.came = () => {}; // called when there is a new one
     this.kept = new Map();
     this.pending = new Map();
     this.lost = new Set();
     this.queue = [];
   }
 
-  /** The picture of a point, null where it is not there. */
+  /** The picture of a point, as a plane draws it; null where it is not there. */
   of(place) {
     return this.kept.get(place) ?? null;
   }
@@ -59,7 +63,7 @@ export class Pictures {
 
   keep(place, image) {
     if (this.kept.size >= KEPT) this.kept.delete(this.kept.keys().next().value);
-    this.kept.set(place, image);
+    this.kept.set(place, whole(image));
     this.came();
   }
 
