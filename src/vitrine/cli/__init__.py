@@ -76,7 +76,7 @@ def main() -> None:
     """The console script: what vitrine raises on purpose becomes one sentence on standard error and exit code 2, and so
     does what the operating system refuses.
     """
-    warnings.filterwarnings("ignore", module="PIL")  # images.py refuses what cannot be used, in one sentence
+    warnings.filterwarnings("ignore", module="PIL")  # images/ refuses what cannot be used, in one sentence
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop

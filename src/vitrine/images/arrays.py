@@ -1,0 +1,87 @@
+"""Images as arrays (h, w, 1 or 3) uint8: to and from PIL, grey, resized, as small files."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vitrine.spec import ImageSpec
+
+Pixels = npt.NDArray[np.uint8]
+
+_SMALL = 96  # pixels, see `thumbnail`
+
+
+def grey(image: Pixels | Image.Image) -> Pixels:
+    """(h, w, c) -> (h, w, 1): luma of ITU-R BT.601, as Pillow and Fashion-MNIST's makers have it."""
+    if isinstance(image, Image.Image):
+        return array(image.convert("L"))
+    return image if image.shape[2] == 1 else array(to_pil(image).convert("L"))
+
+
+def to_pil(image: Pixels) -> Image.Image:
+    """(h, w, 1 or 3) uint8 as a PIL image."""
+    return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+
+
+def array(image: Image.Image) -> Pixels:
+    """A PIL image of mode L or RGB as (h, w, 1 or 3) uint8."""
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def resize(batch: Pixels, spec: ImageSpec) -> Pixels:
+    """Images (n, h, w, c) at the size and channels of `spec`, bilinear, with nothing else changed."""
+    if batch.shape[3] != spec.channels:
+        batch = batch.repeat(3, axis=3) if spec.channels == 3 else np.stack([grey(image) for image in batch])
+    if batch.shape[1:3] == (spec.height, spec.width):
+        return batch
+    resized = np.empty((len(batch), *spec.shape), np.uint8)
+    for place, image in zip(resized, batch, strict=True):
+        small = to_pil(image).resize((spec.width, spec.height), Image.Resampling.BILINEAR)
+        place[:] = np.asarray(small).reshape(spec.shape)
+    return resized
+
+
+def png(image: Pixels) -> bytes:
+    """The image as it is, pixel by pixel."""
+    written = io.BytesIO()
+    to_pil(image).save(written, "PNG", compress_level=1)
+    return written.getvalue()
+
+
+def thumbnail(image: Pixels | Image.Image) -> bytes:
+    """A small copy for display, averaged down by a whole factor, its longest side at least 96 pixels, if the picture's
+    is, and below 192: PNG for what is tiny, else JPEG.
+    """
+    whole = image if isinstance(image, Image.Image) else to_pil(image)
+    small = whole.reduce(max(1, max(whole.size) // _SMALL))
+    if max(small.size) <= 32:
+        return png(array(small))
+    small.info.clear()  # comments, profiles and the like
+    written = io.BytesIO()
+    small.save(written, "JPEG", quality=85)
+    return written.getvalue()
+
+
+def jpeg(image: Image.Image, side: int) -> bytes:
+    """A JPEG of a PIL image of mode L or RGB, no side longer than that, with nothing of the file that it came from but
+    its pixels.
+    """
+    shown = image.copy()
+    shown.info.clear()
+    shown.thumbnail((side, side))
+    written = io.BytesIO()
+    shown.save(written, "JPEG", quality=90)
+    return written.getvalue()
+
+
+def blank() -> bytes:
+    """A thumbnail that stands for a picture which there is not: plain grey."""
+    return thumbnail(np.full((28, 28, 1), 128, np.uint8))
+
+
+def is_blank(image: Pixels) -> bool:
+    """Whether the image stands for a picture which there is not."""
+    return image.shape[:2] == (28, 28) and bool((image == 128).all())

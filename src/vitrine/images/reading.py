@@ -1,0 +1,167 @@
+"""Anything that may be a picture, opened within stated limits: path, bytes, PIL image or array."""
+
+import io
+import math
+import stat
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from vitrine import storage
+from vitrine.errors import ImageError
+from vitrine.images.arrays import Pixels, array, to_pil
+from vitrine.spec import ImageSpec
+
+Picture = str | Path | bytes | Image.Image | npt.NDArray[Any]
+
+MAX_PIXELS = 89_478_485  # Pillow's own line for a decompression bomb: a quarter of a GiB of RGB
+MAX_BYTES = 200 * 2**20
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_WORKING_PIXELS = 4_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG takes MPO, too
+
+_KEPT = 16 * 2**20  # bytes; see `keep_memory`
+_SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side below this;
+_SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see
+
+
+def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None, pixels: int = MAX_PIXELS) -> Pixels:
+    """The picture as (h, w, 1) grey or (h, w, 3) RGB, uint8: first frame, EXIF orientation applied, alpha laid on
+    white.
+
+    name: what to call it in an error; a path is called by itself. spec: what the model wants that is to see it.
+    pixels: how many it may have, at most 89 million.
+    Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels; for a model every large picture is
+    reduced so, no side below 8 times what it wants to see, or 256. Whatever then has more than 4 million pixels is
+    averaged down by a whole factor.
+    Raises ImageError: missing, empty, not a picture, damaged, too many pixels or over 200 MiB.
+    """
+    if isinstance(picture, np.ndarray):
+        image = _from_array(picture)
+        return image if spec is None else array(_reduced(to_pil(image), _side(spec)))
+    return array(opened(picture, name, spec, pixels))
+
+
+def opened(
+    picture: str | Path | bytes | Image.Image,
+    name: str | None = None,
+    spec: ImageSpec | None = None,
+    pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """As `read`, but as a PIL image of mode L or RGB."""
+    side = _side(spec) if spec else _SIDE
+    name = name or (str(picture) if isinstance(picture, str | Path) else "The picture")
+    given = content(Path(picture)) if isinstance(picture, str | Path) else picture
+    if given == b"":
+        raise ImageError(f"{name} is empty (0 bytes); give a picture.")
+    if isinstance(given, bytes) and len(given) > MAX_BYTES:
+        raise ImageError(f"{name} has more than {MAX_BYTES:,} bytes; make it smaller.")
+    try:
+        if isinstance(given, Image.Image):
+            return _reduced(_from_pil(given, name, pixels), side if spec else None)
+        with Image.open(io.BytesIO(given), formats=_FORMATS) as opened:
+            opened.draft(None, (side, side))  # JPEG only; None keeps the mode
+            return _reduced(_from_pil(opened, name, pixels), side if spec else None)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name} has more than {pixels:,} pixels; make it smaller.") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} needs more memory than there is; make it smaller.") from error
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise ImageError(f"{name} is damaged ({error}); save it again.") from error
+
+
+def decoders() -> ThreadPoolExecutor:
+    """Threads to decode many pictures on, one a core."""
+    keep_memory()
+    return ThreadPoolExecutor(storage.cores())
+
+
+def keep_memory() -> None:
+    """To be called before many pictures are decoded: once a large block has come and gone, glibc keeps what is freed;
+    before, it gives the memory of every picture back to the system and asks for it anew, which takes as long as
+    decoding does.
+    """
+    bytearray(_KEPT)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a picture file. Raises ImageError: missing, no regular file, unreadable, over MAX_BYTES."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{path} is not a file; name a picture.")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{path} has {status.st_size:,} bytes; allowed are {MAX_BYTES:,}. Make it smaller.")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no file {path}; name a picture or a folder of pictures.") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def _from_array(array: npt.NDArray[Any]) -> Pixels:
+    image = array[..., None] if array.ndim == 2 else array
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8 or not image.size:
+        raise ImageError(
+            f"An array as picture must be (h, w), (h, w, 1) or (h, w, 3) uint8; this one is {array.shape}"
+            f" {array.dtype}."
+        )
+    return image
+
+
+def _from_pil(image: Image.Image, name: str, pixels: int) -> Image.Image:
+    if image.width * image.height > pixels:
+        raise ImageError(f"{name} has {image.width}x{image.height} pixels; allowed are {pixels:,}. Make it smaller.")
+    try:
+        image.load()
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        upright = ImageOps.exif_transpose(image) if turned else image
+    except (struct.error, SyntaxError, ValueError, TypeError, KeyError):  # damaged EXIF: the picture itself may be well
+        upright = image
+    upright.load()  # again, where its EXIF was in the way
+    plain = _eight_bit(upright)
+    factor = math.ceil(math.sqrt(plain.width * plain.height / _WORKING_PIXELS))
+    return plain if factor < 2 else plain.reduce(factor)
+
+
+def _side(spec: ImageSpec) -> int:
+    """Below which no side of a picture is reduced for a model with that spec."""
+    return max(_SEEN_SIDE, _SEEN_TIMES * max(spec.height, spec.width))
+
+
+def _reduced(image: Image.Image, side: int | None) -> Image.Image:
+    """As Pillow's decoder of JPEGs may have done already: averaged by 2, 4 or 8, no side below `side`."""
+    fits = min(image.size) // side if side else 1
+    scale = next(scale for scale in (8, 4, 2, 1) if fits >= scale or scale == 1)
+    return image if scale == 1 else image.reduce(scale)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as grey or RGB."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return to_pil(_from_deep(np.asarray(image, np.float64)))
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_deep(values: npt.NDArray[np.float64]) -> Pixels:
+    """16-bit, 32-bit and float greys: (h, w) -> (h, w, 1) uint8 by the range that the values show."""
+    values = np.nan_to_num(values)
+    most = values.max()
+    scale = 255 if most <= 1 else 1 if most <= 255 else 255 / 65535 if most <= 65535 else 255 / most
+    return np.clip(values * scale + 0.5, 0, 255).astype(np.uint8)[..., None]
