@@ -176,6 +176,26 @@ def test_steps_end_with_the_input() -> None:
     assert (taken[-1].image == images.prepare(product_shot(light=True), PLAIN_GREY)).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 120), st.integers(0, 120), st.integers(30, 200), st.integers(30, 200), st.sampled_from([28, 64]))
+def test_a_frame_says_what_part_of_the_photo_a_step_shows(
+    top: int, left: int, height: int, width: int, size: int
+) -> None:
+    """A thing anywhere in a photo of 320x340 is found again where the input's frame says, to a pixel of the input."""
+    photo = np.full((320, 340, 3), 255, np.uint8)
+    photo[top : top + height, left : left + width] = (200, 30, 60)
+    whole, trimmed, *_, last = images.steps(photo, ImageSpec(size, size, 1, "dark", (0.0,), (1.0,)))
+    assert whole.frame == images.Frame(0, 0, 1, 1)
+    thing = images.Frame(left / 340, top / 320, width / 340, height / 320)
+    assert vars(trimmed.frame) == pytest.approx(vars(thing))
+    rows, columns = (np.flatnonzero(last.image[..., 0].max(axis=axis) > 100) for axis in (1, 0))
+    down, across = last.frame.height / size, last.frame.width / size
+    assert last.frame.top + rows[0] * down == pytest.approx(thing.top, abs=down)
+    assert last.frame.top + (rows[-1] + 1) * down == pytest.approx(thing.top + thing.height, abs=down)
+    assert last.frame.left + columns[0] * across == pytest.approx(thing.left, abs=across)
+    assert last.frame.left + (columns[-1] + 1) * across == pytest.approx(thing.left + thing.width, abs=across)
+
+
 def test_resize_changes_size_and_channels_only(drawn: Splits) -> None:
     batch = drawn.test.images[:5]
     assert images.resize(batch, PLAIN_GREY) is batch

@@ -5,7 +5,7 @@ a model's spec asks for: looks.py. What is done with arrays on either side of th
 """
 
 from vitrine.images.arrays import Pixels, array, blank, grey, is_blank, jpeg, png, resize, thumbnail, to_pil
-from vitrine.images.looks import TRIM, Step, prepare, steps
+from vitrine.images.looks import TRIM, Frame, Step, prepare, steps
 from vitrine.images.reading import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "TRIM",
+    "Frame",
     "Picture",
     "Pixels",
     "Step",

@@ -26,23 +26,39 @@ def prepare(image: Pixels | Image.Image, spec: ImageSpec) -> Pixels:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """What part of a photo an image made of it shows: 0 is the photo's left or upper edge, 1 its right or lower one. An
+    image that was padded reaches beyond them.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
 class Step:
-    """One step on the way from a photo to the model's input. image: (h, w, 1 or 3) uint8."""
+    """One step on the way from a photo to the model's input. image: (h, w, 1 or 3) uint8. frame: what part of the photo
+    it shows.
+    """
 
     name: str
     image: Pixels
+    frame: Frame
 
 
 def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
     """Every step that `prepare` takes. An image that has the size and the ground already is left as it is."""
     image = array(photo) if isinstance(photo, Image.Image) else photo
-    taken = [Step("photo", image)]
+    taken = [Step("photo", image, Frame(0, 0, 1, 1))]
     fits = image.shape[:2] == (spec.height, spec.width)
     ground = _corner_colour(image)  # (c,)
     inside = (slice(None), slice(None)) if fits else _trim(image, ground, spec)
+    frame = _frame(inside, image)
     image = image[inside]
     if not fits:
-        taken.append(Step("trimmed", image))
+        taken.append(Step("trimmed", image, frame))
     if spec.channels == 1:
         level = int(grey(ground.reshape(1, 1, -1)).item())
         image, ground = grey(photo)[inside], np.array([0 if spec.ground == "dark" else 255], np.uint8)
@@ -50,13 +66,19 @@ def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
             image, level = 255 - image, 255 - level
         if not fits:
             image = _spread(image, level, spec)
-        taken.append(Step(f"grey, {spec.ground} ground", image))
+        taken.append(Step(f"grey, {spec.ground} ground", image, frame))
     elif image.shape[2] == 1:
         image, ground = image.repeat(3, axis=2), ground.repeat(3)
     if not fits:
-        image = _fit(image, ground, spec)
-        taken.append(Step("input", image))
+        taken.append(Step("input", _fit(image, ground, spec), _padded(frame, image, spec)))
     return taken
+
+
+def _frame(inside: tuple[slice, slice], photo: Pixels) -> Frame:
+    """Of rows and columns of a photo."""
+    height, width = photo.shape[:2]
+    (top, bottom, _), (left, right, _) = inside[0].indices(height), inside[1].indices(width)
+    return Frame(left / width, top / height, (right - left) / width, (bottom - top) / height)
 
 
 def _corner_colour(image: Pixels) -> Pixels:
@@ -116,14 +138,26 @@ def _spread(image: Pixels, level: int, spec: ImageSpec) -> Pixels:
 
 def _fit(image: Pixels, ground: Pixels, spec: ImageSpec) -> Pixels:
     """Longest side to the spec's, then padded with the ground, centred."""
-    h, w = image.shape[:2]
-    scale = min(spec.height / h, spec.width / w)
-    rows, columns = min(spec.height, max(1, round(h * scale))), min(spec.width, max(1, round(w * scale)))
+    rows, columns, top, left = _room(image, spec)
     # averaged over a fifth of a pixel each way, then subsampled at the pixels' centres: as sharp as Fashion-MNIST
     finer = np.asarray(to_pil(image).resize((columns * _SKIP, rows * _SKIP), Image.Resampling.BOX))
     small = finer[_SKIP // 2 :: _SKIP, _SKIP // 2 :: _SKIP].reshape(rows, columns, spec.channels)
     canvas = np.full(spec.shape, ground, np.uint8)
-    # an odd pixel of padding goes above and to the left, as in Fashion-MNIST
-    top, left = (spec.height - rows + 1) // 2, (spec.width - columns + 1) // 2
     canvas[top : top + rows, left : left + columns] = small
     return canvas
+
+
+def _padded(frame: Frame, image: Pixels, spec: ImageSpec) -> Frame:
+    """What `_fit` makes the frame of an image."""
+    rows, columns, top, left = _room(image, spec)
+    across, down = frame.width / columns, frame.height / rows  # of one pixel of the input
+    return Frame(frame.left - left * across, frame.top - top * down, spec.width * across, spec.height * down)
+
+
+def _room(image: Pixels, spec: ImageSpec) -> tuple[int, int, int, int]:
+    """Rows and columns that an image takes of the model's input, and where they begin."""
+    h, w = image.shape[:2]
+    scale = min(spec.height / h, spec.width / w)
+    rows, columns = min(spec.height, max(1, round(h * scale))), min(spec.width, max(1, round(w * scale)))
+    # an odd pixel of padding goes above and to the left, as in Fashion-MNIST
+    return rows, columns, (spec.height - rows + 1) // 2, (spec.width - columns + 1) // 2
