@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,18 @@ def test_the_commands_are_those_listed() -> None:
     assert sorted(found) == sorted(listed)
 
 
-def test_the_metadata_fields_are_those_listed() -> None:
-    file = encoders.find("default")
+def test_the_metadata_fields_are_those_listed(tmp_path: Path) -> None:
+    shipped = modelfile.read(encoders.find("default"))
+    file = tmp_path / "today.onnx"  # the shipped one may be of an older format
+    modelfile.write(file, shipped.content, replace(shipped.card, rejection=modelfile.Rejection("energy", 1.5)))
     entries = dict(
         modelfile._metadata(value) for number, value, _ in modelfile._fields(file.read_bytes()) if number == 14
     )
     fields = json.loads(entries["vitrine"])
     listed = re.findall(r"^\| `(\w+)` \|", section("Metadata of a model file"), re.MULTILINE)
     assert list(fields) == listed
+    assert fields["format_version"] == modelfile.FORMAT_VERSION
+    assert list(fields["rejection"]) == ["score", "threshold"]
     assert list(fields["image"]) == ["height", "width", "channels", "ground", "mean", "sd"]
     assert list(fields["data"]) == ["name", "images", "checksum"]
 

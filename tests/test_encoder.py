@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from small_models import card, graph, halves, small_model
+from vitrine import encoder as encoders
 from vitrine import metrics, modelfile
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
@@ -132,6 +134,63 @@ def test_images_of_another_look_are_refused(shape: tuple[int, ...], encoder: Enc
         encoder.run(np.zeros(shape, np.uint8))
     with pytest.raises(InputError, match="float32"):
         encoder.run(np.zeros((1, 28, 28, 1), np.float32))
+
+
+# --- models without classes, and with an activation
+
+
+def test_a_model_without_classes_embeds_and_compares_and_says_what_it_cannot() -> None:
+    table = Similarity("cosine", (0.0, 1.0), (0.1, 0.9))
+    able, plain = small_model(["embedding"], similarity=table), small_model(["embedding"])
+    left, right = halves(255, 0), halves(0, 255)
+    outputs = able.run(np.stack([left, right, left]))
+    assert outputs.logits.shape == (3, 0)
+    assert np.abs(outputs.embeddings - small_model().embed([left, right, left])).max() < 1e-6
+    assert able.compare(left, left).same_probability == pytest.approx(0.9, abs=1e-3)
+    assert able.compare(left, right).same_probability == pytest.approx(0.1, abs=2e-3)
+    for ask in (able.class_names, lambda: able.classify([left]), lambda: able.predictions(outputs)):
+        with pytest.raises(InputError, match="knows no classes, it can only search"):
+            ask()
+    with pytest.raises(ModelFileError, match="cannot compare: it knows no classes"):
+        plain.compare(left, right)
+
+
+def test_an_activation_says_where_the_evidence_is() -> None:
+    encoder = small_model(["logits", "embedding", "activation"])
+    batch = np.concatenate([np.stack([halves(255, 0), halves(51, 102)])] * 150)
+    found = encoder.activation(batch)
+    assert found.shape == (300, 2, 4, 4)
+    assert found.dtype == np.float32
+    assert found[0, 0].tolist() == pytest.approx(np.repeat([[16, 16, 0, 0]], 4, axis=0))
+    assert found.mean(axis=(2, 3)) == pytest.approx(encoder.run(batch).logits, abs=1e-5)
+    assert encoder.activation(batch[:0]).shape == (0, 2, 4, 4)
+    with pytest.raises(InputError, match="wants images"):
+        encoder.activation(batch[:, :14])
+    with pytest.raises(InputError, match="cannot say where it looked"):
+        small_model().activation(batch)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "change", "name"),
+    [
+        (["logits", "embedding"], {"activation": True}, "activation"),
+        (["logits", "embedding", "activation"], {"activation": False}, "activation"),
+        (["logits", "embedding"], {"classes": {"en": ()}}, "logits"),
+        (["embedding"], {}, "logits"),
+        (["logits"], {}, "embedding"),
+    ],
+)
+def test_a_card_that_promises_other_outputs_is_refused(outputs: list[str], change: dict[str, Any], name: str) -> None:
+    with pytest.raises(ModelFileError, match=f"disagree on {name}: "):
+        Encoder.from_content(graph(*outputs), replace(card(graph(*modelfile.OUTPUTS)), **change))
+
+
+def test_an_activation_has_a_plane_of_fixed_size_for_each_class() -> None:
+    assert encoders._is_activation("tensor(float)", [3, 2, 7], 3)
+    wrong: list[list[int | str | None]] = [[2, 4, 4], [3, 1, 4], [3, 4, 1], [3, "h", 4], [3, 4, None], [3, 4], []]
+    for shape in wrong:
+        assert not encoders._is_activation("tensor(float)", shape, 3)
+    assert not encoders._is_activation("tensor(double)", [3, 4, 4], 3)
 
 
 @pytest.mark.parametrize("change", [{"embedding": 64}, {"classes": {"en": ("a", "b")}}])

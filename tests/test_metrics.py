@@ -98,3 +98,23 @@ def test_pair_measures_by_loops() -> None:
     error = sum(abs(p - alike) for p, alike in zip(probabilities, same, strict=True)) / 50
     assert metrics.mean_absolute_error(probabilities, same) == pytest.approx(error)
     assert metrics.binary_cross_entropy(np.array([0.0]), np.array([True])) == pytest.approx(-math.log(1e-7))
+
+
+def test_energy_by_loops(logits: np.ndarray) -> None:
+    assert metrics.energy(logits) == pytest.approx([math.log(sum(math.exp(z) for z in row)) for row in logits])
+    assert metrics.energy(logits + 7) == pytest.approx(metrics.energy(logits) + 7)
+
+
+def test_auroc_by_loops_and_by_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(0)
+    positive, negative = random.integers(2, 9, 60) / 4, random.integers(0, 7, 40) / 4  # many are equal
+    pairs = [(p > n) + (p == n) / 2 for p in positive for n in negative]
+    found = metrics.auroc(positive, negative)
+    assert found == pytest.approx(sum(pairs) / len(pairs))
+    truth = np.repeat([1, 0], [60, 40])
+    assert found == pytest.approx(roc_auc_score(truth, np.concatenate([positive, negative])))
+    assert metrics.auroc(negative, positive) == pytest.approx(1 - found)
+    assert math.isnan(metrics.auroc(positive, negative[:0]))
+    assert math.isnan(metrics.auroc(positive[:0], negative))

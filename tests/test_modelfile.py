@@ -9,13 +9,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from small_models import CLASSES, graph, halves, small_model
 from vitrine import encoder as encoders
 from vitrine import modelfile, storage
 from vitrine.encoder import Encoder
 from vitrine.errors import ModelFileError
+from vitrine.modelfile import Rejection
 from vitrine.similarity import Similarity
 
 DEFAULT = encoders.find("default")
+FILES = Path(__file__).parent / "files"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,8 @@ def test_the_shipped_file_is_whole_small_and_self_contained(content: bytes) -> N
 
 def test_the_card_survives_writing_and_reading(content: bytes, tmp_path: Path) -> None:
     card = modelfile.parse(content, "it").card
-    renamed = replace(card, name="other", similarity=Similarity("cosine", (0.0, 1.0), (0.1, 0.9)))
+    table = Similarity("cosine", (0.0, 1.0), (0.1, 0.9))
+    renamed = replace(card, name="other", similarity=table, rejection=Rejection("energy", -1.25))
     modelfile.write(tmp_path / "a.onnx", content, renamed)
     assert modelfile.read(tmp_path / "a.onnx").card == renamed
     Encoder.load(tmp_path / "a.onnx")
@@ -46,6 +50,39 @@ def test_the_card_survives_writing_and_reading(content: bytes, tmp_path: Path) -
 def test_a_table_from_before_there_were_measures_is_of_cosines() -> None:
     old = altered(lambda fields: fields.update(similarity={"scores": [0, 1], "probabilities": [0.1, 0.9]}))
     assert modelfile.parse(old, "it").card.similarity == Similarity("cosine", (0.0, 1.0), (0.1, 0.9))
+
+
+def test_a_file_of_format_1_is_read_and_answers_as_it_did() -> None:
+    old = Encoder.load(FILES / "model-1.onnx")
+    assert b'"format_version":1,' in old.content
+    assert (old.card.classes, old.card.rejection, old.card.activation) == (CLASSES, None, False)
+    assert old.card.to_json()["format_version"] == modelfile.FORMAT_VERSION == 2
+    answers = old.run(np.stack([halves(255, 0), halves(0, 102)]))
+    assert answers.logits == pytest.approx(np.array([[8, 0], [0, 3.2]]), abs=1e-5)
+    assert np.linalg.norm(answers.embeddings, axis=1) == pytest.approx([1, 1], abs=1e-5)
+    assert old.card.identity == modelfile.identity(old.content, old.card.image) == "dc9d18ebd4aa096a917b6bac2506bf66"
+
+
+def test_writing_an_old_file_again_makes_it_of_todays_format(tmp_path: Path) -> None:
+    old = modelfile.read(FILES / "model-1.onnx")
+    modelfile.write(tmp_path / "new.onnx", old.content, old.card)
+    assert b'"format_version":2,' in (tmp_path / "new.onnx").read_bytes()
+    assert modelfile.read(tmp_path / "new.onnx").card == old.card
+
+
+def test_a_model_without_classes_survives_writing_and_reading(tmp_path: Path) -> None:
+    table = Similarity("cosine", (0.0, 1.0), (0.1, 0.9))
+    able = small_model(["embedding"], similarity=table)
+    modelfile.write(tmp_path / "a.onnx", able.content, able.card)
+    again = Encoder.load(tmp_path / "a.onnx")
+    assert again.card == able.card
+    assert again.card.names("uk") == ()
+
+
+def test_an_activation_changes_no_identity() -> None:
+    plain, mapped = graph("logits", "embedding"), graph("logits", "embedding", "activation")
+    spec = modelfile.read(FILES / "model-1.onnx").card.image
+    assert modelfile.identity(plain, spec) == modelfile.identity(mapped, spec)
 
 
 def test_identity_is_of_the_embedding_graph_and_the_spec_only() -> None:
@@ -87,6 +124,10 @@ def altered(change: Callable[[dict[str, Any]], object]) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def rejecting(fields: dict[str, Any], threshold: object) -> None:
+    fields.update(rejection={"score": "energy", "threshold": threshold})
+
+
 def flipped() -> bytes:
     """The shipped file with one bit of a weight flipped."""
     content = bytearray(DEFAULT.read_bytes())
@@ -105,6 +146,17 @@ def flipped() -> bytes:
         (lambda: altered(lambda fields: fields.update(format_version=99)), "newer than this vitrine knows"),
         (lambda: altered(lambda fields: fields.pop("image")), "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields.update(temperature=0)), "metadata of .* is damaged"),
+        (lambda: altered(lambda fields: fields.update(temperature=10**400)), "metadata of .* is damaged"),
+        (lambda: altered(lambda fields: fields["classes"].update(uk=[])), "metadata of .* is damaged"),
+        (lambda: altered(lambda fields: fields.update(activation="no")), "metadata of .* is damaged"),
+        (lambda: altered(lambda fields: fields.update(rejection={"score": "energy"})), "metadata of .* is damaged"),
+        (
+            lambda: altered(lambda fields: fields.update(rejection={"score": "x", "threshold": 1})),
+            "allowed is 'energy'",
+        ),
+        (lambda: altered(lambda fields: rejecting(fields, float("nan"))), "must be a finite number"),
+        (lambda: altered(lambda fields: rejecting(fields, "high")), "metadata of .* is damaged"),
+        (lambda: altered(lambda fields: fields.update(classes={"en": []})), "without classes there is no"),
         (lambda: altered(lambda fields: fields["classes"].update(uk=["one"])), "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields["image"].update(channels=7)), "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields.update(similarity={"scores": [0, 1]})), "metadata of .* is damaged"),

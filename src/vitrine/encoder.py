@@ -22,7 +22,7 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Outputs:
-    """logits: (n, classes) float32. embeddings: (n, d) float32, L2-normalised."""
+    """logits: (n, classes) float32, (n, 0) of a model without classes. embeddings: (n, d) float32, L2-normalised."""
 
     logits: npt.NDArray[np.float32]
     embeddings: npt.NDArray[np.float32]
@@ -90,18 +90,7 @@ class Encoder:
                 f"ONNX Runtime cannot run the model {card.name} ({str(error).splitlines()[0]}); make it anew with"
                 " `vitrine train`."
             ) from error
-        found = {value.name: (value.type, value.shape[1:]) for value in (*session.get_inputs(), *session.get_outputs())}
-        wanted = {
-            modelfile.INPUT: ("tensor(uint8)", list(card.image.shape)),
-            modelfile.OUTPUTS[0]: ("tensor(float)", [len(card.classes["en"])]),
-            modelfile.OUTPUTS[1]: ("tensor(float)", [card.embedding]),
-        }
-        for name, shape in wanted.items():
-            if found.get(name) != shape:
-                raise ModelFileError(
-                    f"Card and graph of the model {card.name} disagree on {name}: {shape} and {found.get(name)};"
-                    " make it anew with `vitrine train`."
-                )
+        _check_graph(card, session)
         return cls(card, content, session)
 
     def on_one_thread(self) -> "Encoder":
@@ -115,25 +104,48 @@ class Encoder:
 
         Raises InputError for other arrays, ModelFileError when the answers are not finite numbers.
         """
+        classes = len(self.card.names())
+        shapes = {modelfile.LOGITS: (classes,)} if classes else {}
+        found = self._run({**shapes, modelfile.EMBEDDING: (self.card.embedding,)}, batch, progress)
+        logits = found[modelfile.LOGITS] if classes else np.empty((len(batch), 0), np.float32)
+        return Outputs(logits, found[modelfile.EMBEDDING])
+
+    def activation(self, batch: npt.NDArray[np.uint8], progress: Progress = silent) -> npt.NDArray[np.float32]:
+        """Where in each of the images (n, height, width, c) uint8 the model sees evidence for each class, and how much,
+        as (n, classes, h, w) float32; h and w are the model's own and lie over the whole image.
+
+        Raises InputError where the model does not say so, and as `run` does.
+        """
+        if not self.card.activation:
+            raise InputError(
+                f"The model {self.card.name} cannot say where it looked: it has no output {modelfile.ACTIVATION}; name"
+                " one that has it."
+            )
+        shape = next(value.shape for value in self._session.get_outputs() if value.name == modelfile.ACTIVATION)
+        return self._run({modelfile.ACTIVATION: tuple(shape[1:])}, batch, progress)[modelfile.ACTIVATION]
+
+    def _run(
+        self, shapes: dict[str, tuple[int, ...]], batch: npt.NDArray[np.uint8], progress: Progress
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """The outputs of these names, of these shapes for one image. Raises as `run` does."""
         if batch.ndim != 4 or batch.shape[1:] != self.card.image.shape or batch.dtype != np.uint8:
             raise InputError(
                 f"The model {self.card.name} wants images (n, {', '.join(map(str, self.card.image.shape))}) uint8;"
                 f" these are {batch.shape} {batch.dtype}."
             )
         n = len(batch)
-        logits = np.empty((n, len(self.card.classes["en"])), np.float32)
-        embeddings = np.empty((n, self.card.embedding), np.float32)
+        found = {name: np.empty((n, *shape), np.float32) for name, shape in shapes.items()}
         for first in range(0, n, BATCH):
             part = np.ascontiguousarray(batch[first : first + BATCH])
-            logits[first : first + BATCH], embeddings[first : first + BATCH] = self._session.run(
-                list(modelfile.OUTPUTS), {modelfile.INPUT: part}
-            )
+            answers = self._session.run(list(found), {modelfile.INPUT: part})
+            for whole, answer in zip(found.values(), answers, strict=True):
+                whole[first : first + BATCH] = answer
             progress(min(first + BATCH, n), n)
-        if not (np.isfinite(logits).all() and np.isfinite(embeddings).all()):
+        if not all(np.isfinite(whole).all() for whole in found.values()):
             raise ModelFileError(
                 f"The model {self.card.name} answers with numbers that are not finite; train it again, or name another."
             )
-        return Outputs(logits, embeddings)
+        return found
 
     def prepare(self, pictures: Sequence[Picture]) -> npt.NDArray[np.uint8]:
         """Pictures of any kind as the images (n, h, w, c) that the model wants to see. Raises ImageError."""
@@ -143,9 +155,19 @@ class Encoder:
             [images.prepare(images.read(picture, spec=self.card.image), self.card.image) for picture in pictures]
         )
 
+    def class_names(self, language: str = "en") -> tuple[str, ...]:
+        """In that language, or in English. Raises InputError where the model has no classes."""
+        names = self.card.names(language)
+        if not names:
+            raise InputError(
+                f"The model {self.card.name} knows no classes, it can only search for what looks alike; name another"
+                " model, such as default."
+            )
+        return names
+
     def predictions(self, outputs: Outputs) -> list[Prediction]:
-        """Logits as calibrated probabilities and names."""
-        names = self.card.classes["en"]
+        """Logits as calibrated probabilities and names. Raises InputError where the model has no classes."""
+        names = self.class_names()
         table = metrics.softmax(outputs.logits, self.card.temperature)
         found = []
         for row, best in zip(table, outputs.logits.argmax(axis=1), strict=True):
@@ -153,7 +175,10 @@ class Encoder:
         return found
 
     def classify(self, pictures: Sequence[Picture]) -> list[Prediction]:
-        """What each picture (path, bytes, PIL image or array) shows. Raises ImageError."""
+        """What each picture (path, bytes, PIL image or array) shows. Raises ImageError, or InputError where the
+        model has no classes.
+        """
+        self.class_names()
         return self.predictions(self.run(self.prepare(pictures)))
 
     def embed(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
@@ -191,6 +216,11 @@ class Encoder:
         return Comparison(float(table.probability(score)[0]), float(score[0]), float(distance))
 
     def _table(self) -> Similarity:
+        if self.card.similarity is None and not self.card.names():
+            raise ModelFileError(
+                f"The model {self.card.name} cannot compare: it knows no classes and has no similarity table; name"
+                " another model, such as default."
+            )
         if self.card.similarity is None:
             raise ModelFileError(
                 f"This model file ({self.card.name}, {self.card.identity[:8]}) cannot compare: its training held out"
@@ -198,6 +228,32 @@ class Encoder:
                 " data.validation, or name another model."
             )
         return self.card.similarity
+
+
+def _check_graph(card: ModelCard, session: onnxruntime.InferenceSession) -> None:
+    """Raises ModelFileError where a model's inputs and outputs are not those that its card promises."""
+    found = {value.name: (value.type, value.shape[1:]) for value in (*session.get_inputs(), *session.get_outputs())}
+    classes, activation = len(card.names()), found.get(modelfile.ACTIVATION)
+    if activation is None or not _is_activation(*activation, classes):
+        activation = ("tensor(float)", [classes, "h >= 2", "w >= 2"])
+    wanted = {
+        modelfile.INPUT: ("tensor(uint8)", list(card.image.shape)),
+        modelfile.LOGITS: ("tensor(float)", [classes]) if classes else None,
+        modelfile.EMBEDDING: ("tensor(float)", [card.embedding]),
+        modelfile.ACTIVATION: activation if card.activation else None,
+    }
+    for name, promised in wanted.items():
+        if found.get(name) != promised:
+            raise ModelFileError(
+                f"Card and graph of the model {card.name} disagree on {name}: {promised} and {found.get(name)}; make it"
+                " anew with `vitrine train`."
+            )
+
+
+def _is_activation(kind: str, shape: Sequence[int | str | None], classes: int) -> bool:
+    """Whether an output of that type and shape, without n, is an activation of so many classes."""
+    fixed = all(isinstance(side, int) and side >= 2 for side in shape[1:])  # a name, or None, where it is not fixed
+    return kind == "tensor(float)" and len(shape) == 3 and shape[0] == classes and fixed
 
 
 def pair_scores(measure: Measure, left: Outputs, right: Outputs) -> npt.NDArray[np.float64]:

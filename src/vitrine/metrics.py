@@ -146,6 +146,34 @@ def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]
     return shares
 
 
+def energy(logits: Floats) -> npt.NDArray[np.float64]:
+    """How much a classifier finds of what it knows: log(sum_i exp(z_i)) of each row of logits (n, classes), (n,)
+    float64. It is the negative of the free energy at temperature 1 (Liu et al. 2020, arXiv 2010.03759): pictures like
+    those that the classifier was trained on tend to have more of it. classes = 0 raises ValueError.
+
+    >>> energy(np.array([[0.0, np.log(3.0)], [-1000.0, 1000.0]])).round(6).tolist()  # log 4; no overflow
+    [1.386294, 1000.0]
+    """
+    exact = np.asarray(logits, np.float64)
+    largest = exact.max(axis=1)
+    sums: npt.NDArray[np.float64] = largest + np.log(np.exp(exact - largest[:, None]).sum(axis=1))
+    return sums
+
+
+def auroc(positive: Floats, negative: Floats) -> float:
+    """The probability that a positive has a higher score than a negative, equal scores counting half: the area under
+    the receiver operating characteristic (Hanley and McNeil 1982). positive (p,), negative (n,); p or n = 0 gives nan.
+
+    >>> auroc(np.array([3.0, 2.0]), np.array([1.0, 2.0]))  # of four pairs three are right, one is equal
+    0.875
+    """
+    if not len(positive) or not len(negative):
+        return float("nan")
+    ordered = np.sort(negative)
+    below = np.searchsorted(ordered, positive, side="left") + np.searchsorted(ordered, positive, side="right")
+    return float(np.mean(below) / (2 * len(negative)))
+
+
 def negative_log_likelihood(logits: Floats, labels: Labels, temperature: float = 1.0) -> float:
     """Mean of -log p(label_i), in nats. logits (n, classes), labels (n,).
 
@@ -153,9 +181,7 @@ def negative_log_likelihood(logits: Floats, labels: Labels, temperature: float =
     0.287682
     """
     scaled = np.asarray(logits, np.float64) / temperature
-    largest = scaled.max(axis=1)
-    log_sums = largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1))
-    return float(np.mean(log_sums - scaled[np.arange(len(labels)), labels]))
+    return float(np.mean(energy(scaled) - scaled[np.arange(len(labels)), labels]))
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:

@@ -7,22 +7,49 @@ checksum of all the rest.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vitrine import storage
 from vitrine.errors import InputError, ModelFileError
 from vitrine.similarity import Similarity
 from vitrine.spec import ImageSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no output "activation", and always classes
 METADATA_KEY = "vitrine"
 INPUT = "image"
-OUTPUTS = ("logits", "embedding")
+LOGITS, EMBEDDING, ACTIVATION = "logits", "embedding", "activation"
+OUTPUTS = (LOGITS, EMBEDDING)
 
 _GRAPH, _METADATA_PROPS = 7, 14  # field numbers in onnx.proto
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """From which score on a picture shows something of a kind that the model knows: score >= threshold.
+
+    score: "energy", see `metrics.energy`. threshold: a finite number.
+    """
+
+    score: Literal["energy"]
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if self.score != "energy":
+            raise InputError(f"A rejection goes by the score {self.score!r}; allowed is 'energy'.")
+        if not math.isfinite(self.threshold):
+            raise InputError(f"The threshold of a rejection is {self.threshold}; it must be a finite number.")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"score": self.score, "threshold": self.threshold}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Rejection":
+        """Raises InputError for impossible values, KeyError, TypeError, ValueError or OverflowError for others."""
+        return cls(fields["score"], float(fields["threshold"]))
 
 
 @dataclass(frozen=True)
@@ -30,10 +57,11 @@ class ModelCard:
     """What a model file says of itself.
 
     name: the recipe's. identity: hash of the graph that makes the embedding, its weights and the image spec; catalogues
-    go by it. image: what the model wants to see. classes: language -> names. embedding: its size. temperature: logits
-    are divided by it before the softmax. rejection: {"score": name, "threshold": number} or None. similarity:
-    what the likeness of two pictures says of their classes, or None. recipe, seed, data: how it was trained. metrics:
-    measured on the validation split by ONNX Runtime.
+    go by it. image: what the model wants to see. classes: language -> names; no names in a model that gives only
+    embeddings. embedding: its size. temperature: logits are divided by it before the softmax. rejection: how it tells
+    what it does not know, or None. similarity: what the likeness of two pictures says of their classes, or None.
+    recipe, seed, data: how it was trained. metrics: measured on the validation split by ONNX Runtime. activation:
+    whether the graph has that output.
     """
 
     name: str
@@ -42,45 +70,59 @@ class ModelCard:
     classes: dict[str, tuple[str, ...]]
     embedding: int
     temperature: float
-    rejection: dict[str, Any] | None
+    rejection: Rejection | None
     similarity: Similarity | None
     recipe: dict[str, Any]
     seed: int
     data: dict[str, Any]
     metrics: dict[str, float]
+    activation: bool = False
+
+    def names(self, language: str = "en") -> tuple[str, ...]:
+        """Of the classes, in that language, or in English; none where the model has no classes."""
+        return self.classes.get(language, self.classes["en"])
 
     def to_json(self) -> dict[str, Any]:
+        """As a file of today's format has it, whatever the format that it was read from."""
         fields = {
             **vars(self),
             "image": self.image.to_json(),
             "classes": {language: list(names) for language, names in self.classes.items()},
+            "rejection": self.rejection.to_json() if self.rejection else None,
             "similarity": self.similarity.to_json() if self.similarity else None,
         }
         return {"format_version": FORMAT_VERSION, **fields}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "ModelCard":
-        """Raises KeyError, TypeError, ValueError or InputError for what is not a card."""
+        """Raises KeyError, TypeError, ValueError, OverflowError or InputError for what is not a card."""
         classes = {str(language): tuple(str(name) for name in names) for language, names in fields["classes"].items()}
-        if not classes["en"] or len({len(names) for names in classes.values()}) != 1:
+        if len({len(classes["en"]), *map(len, classes.values())}) != 1:
             raise ValueError("the classes differ in number between languages")
         if not 0 < float(fields["temperature"]) < 1e6:
             raise ValueError("the temperature must be above 0")
-        similarity = fields["similarity"]
-        return cls(
+        rejection, similarity, activation = fields["rejection"], fields["similarity"], fields.get("activation", False)
+        if type(activation) is not bool:
+            raise TypeError("activation is neither true nor false")
+        card = cls(
             name=str(fields["name"]),
             identity=str(fields["identity"]),
             image=ImageSpec.from_json(fields["image"]),
             classes=classes,
             embedding=int(fields["embedding"]),
             temperature=float(fields["temperature"]),
-            rejection=fields["rejection"],
+            rejection=None if rejection is None else Rejection.from_json(rejection),
             similarity=None if similarity is None else Similarity.from_json(similarity),
             recipe=dict(fields["recipe"]),
             seed=int(fields["seed"]),
             data=dict(fields["data"]),
             metrics={str(name): float(value) for name, value in fields["metrics"].items()},
+            activation=activation,
         )
+        compares = card.similarity is None or card.similarity.measure == "cosine"
+        if not card.names() and (card.rejection or card.activation or not compares):
+            raise ValueError("without classes there is no rejection, no activation and no similarity but of cosines")
+        return card
 
 
 @dataclass(frozen=True)
@@ -132,7 +174,7 @@ def parse(content: bytes, source: str) -> ModelFile:
             )
         checksum = str(fields["checksum"])
         card = ModelCard.from_json(fields)
-    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, InputError) as error:
         raise ModelFileError(
             f"The metadata of {source} is damaged ({type(error).__name__}: {error}); make the file anew with `vitrine"
             " train`."
@@ -188,7 +230,7 @@ def identity(onnx_model: bytes, image: ImageSpec) -> str:
         else:
             digest.update(b"input\n")
 
-    visit(OUTPUTS[1])
+    visit(EMBEDDING)
     return digest.hexdigest()[:32]
 
 

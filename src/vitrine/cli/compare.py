@@ -42,20 +42,22 @@ def compare(
     from vitrine.encoder import Encoder
 
     encoder = Encoder.load(model)
-    names = encoder.card.classes.get(lang, encoder.card.classes["en"])
+    names = encoder.card.names(lang)
     pictures = _read(a, b, encoder.card.image)
     outputs = encoder.run(encoder.prepare(pictures))
     found = encoder.comparison(outputs[:1], outputs[1:])
     assert encoder.card.similarity is not None  # or `comparison` had raised
     measure = encoder.card.similarity.measure
-    shown = [(names[prediction.class_index], prediction.probability) for prediction in encoder.predictions(outputs)]
-    lines = [f"{label}  {_percent(probability)}" for label, probability in shown]
+    shown: list[tuple[str, float] | None] = [None, None]  # of a model without classes
+    if names:
+        shown = [(names[prediction.class_index], prediction.probability) for prediction in encoder.predictions(outputs)]
+    lines = [f"{one[0]}  {_percent(one[1])}" if one else "" for one in shown]
     answer = f"same kind of garment: {_percent(found.same_probability)}"
     if as_json:
         facts = {"same_probability": found.same_probability, "score": found.score, "model": encoder.card.name}
         sides = [
-            {"source": source, "label": label, "probability": probability}
-            for source, (label, probability) in zip((a, b), shown, strict=True)
+            {"source": source, "label": one[0] if one else None, "probability": one[1] if one else None}
+            for source, one in zip((a, b), shown, strict=True)
         ]
         output.print_json({**facts, "measure": measure, "distance": found.distance, "a": sides[0], "b": sides[1]})
     else:
@@ -63,9 +65,14 @@ def compare(
         print(f"  {found.score:.4f}  {MEASURES[measure]}")
         print(f"  {found.distance:.4f}  distance of the embeddings: 0 is the same, up to 2")
         for source, line in zip((a, b), lines, strict=True):
-            print(f"{source}\n  {line}")
+            print(f"{source}\n  {line}" if line else source)
     if out is not None:
-        _draw(pictures, [f"{line}\n{_name(source)}" for line, source in zip(lines, (a, b), strict=True)], answer, out)
+        _draw(
+            pictures,
+            [f"{line}\n{_name(source)}".lstrip() for line, source in zip(lines, (a, b), strict=True)],
+            answer,
+            out,
+        )
 
 
 def _read(a: str, b: str, spec: "ImageSpec") -> "list[Pixels]":

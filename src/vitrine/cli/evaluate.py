@@ -197,6 +197,11 @@ def _models(model: str, protocol: Protocol, baselines: bool, others: Sequence[st
             found.insert(1, (CROSS_ENTROPY, alone))
     for name, encoder in found:
         if protocol == "pairs" and encoder.card.similarity is None:
+            if not encoder.card.names():
+                raise ModelFileError(
+                    f"The model {name} gives no probability for a pair: it knows no classes and has no similarity"
+                    " table; name another model, such as default."
+                )
             raise ModelFileError(
                 f"The model {name} gives no probability for a pair: its training held out too few images of each class"
                 " to fit a similarity table on; train it with more images or a larger data.validation, or name another."
@@ -288,7 +293,8 @@ def _note_unknown(name: str, subject: "Subject", splits: "Splits") -> None:
     from vitrine.encoder import Encoder
 
     if isinstance(subject, Encoder) and (unknown := evaluation.unknown_classes(subject.card, splits.test)):
-        output.say(f"No accuracy for {name}, which does not know the classes {', '.join(unknown)}.")
+        said = f"does not know the classes {', '.join(unknown)}" if subject.card.names() else "knows no classes"
+        output.say(f"No accuracy for {name}, which {said}.")
 
 
 def _facts(found: "Evaluation", classes: Sequence[int]) -> dict[str, str | int | float | list[int] | None]:

@@ -40,7 +40,7 @@ def classify(
     from vitrine.encoder import Encoder
 
     encoder = Encoder.load(model)
-    names = encoder.card.classes.get(lang, encoder.card.classes["en"])
+    names = encoder.class_names(lang)
     failed: list[str] = []
     drawn = False
     for source, picture in _pictures(paths):

@@ -25,8 +25,10 @@ def card(
     print(
         f"  sees       {image.width}x{image.height}, {'grey' if image.channels == 1 else 'RGB'}, {image.ground} ground"
     )
-    print(f"  gives      {len(card.classes['en'])} classes and an embedding of {card.embedding} numbers")
-    print(f"  classes    {', '.join(card.classes['en'])}  (in {', '.join(card.classes)})")
+    classes = f"{len(card.names())} classes and " if card.names() else ""
+    print(f"  gives      {classes}an embedding of {card.embedding} numbers")
+    if card.names():
+        print(f"  classes    {', '.join(card.names())}  (in {', '.join(card.classes)})")
     print(
         f"  trained    on {card.data.get('name')}, {card.data.get('images', 0):,} images, seed {card.seed},"
         f" {card.recipe.get('training', {}).get('epochs')} epochs"

@@ -91,7 +91,7 @@ class Shown:
 
 
 def classify(desk: Desk, upload: Upload, look: Look) -> Answer:
-    """As `schemas.ClassifyAnswer`. Raises ImageError."""
+    """As `schemas.ClassifyAnswer`. Raises ImageError, or InputError where the model has no classes."""
     seen = _see(desk, upload)
     model = {"source": seen.source, "model": desk.encoder.card.name}
     return {**model, **_prediction(desk, seen.outputs, look.lang), "input": _input(seen, look)}
@@ -117,7 +117,7 @@ def search(desk: Desk, wanted: Wanted, look: Look) -> Answer:
         "like": [one.source for one in chosen],
         "unlike": [one.source for one in avoided],
         "matches": [match._asdict() for match in matches],
-        "prediction": _prediction(desk, seen[0].outputs, look.lang) if seen else None,
+        "prediction": _shown(desk, seen[0].outputs, look.lang) if seen else None,
         "input": _input(seen[0], look) if seen else None,
     }
 
@@ -134,7 +134,7 @@ def compare(desk: Desk, sides: Sequence[Upload | int], look: Look) -> Answer:
     facts = {"same_probability": found.same_probability, "score": found.score, "model": desk.encoder.card.name}
     facts |= {"measure": desk.encoder.card.similarity.measure, "distance": found.distance}
     for side, seen in (("a", a), ("b", b)):
-        shows = _prediction(desk, seen.outputs, look.lang)
+        shows = _shown(desk, seen.outputs, look.lang) or {"label": None, "probability": None}
         facts[side] = {"source": seen.source, "label": shows["label"], "probability": shows["probability"]}
     return facts
 
@@ -253,11 +253,15 @@ def _item_example(desk: Desk, id: int, weight: float) -> Example:
     return Example(found.source, found.vector, id, weight)
 
 
+def _shown(desk: Desk, outputs: Outputs, lang: str) -> Answer | None:
+    """What a picture shows, where the model has classes."""
+    return _prediction(desk, outputs, lang) if desk.encoder.card.names() else None
+
+
 def _prediction(desk: Desk, outputs: Outputs, lang: str) -> Answer:
-    """As `schemas.Prediction`."""
+    """As `schemas.Prediction`. Raises InputError where the model has no classes."""
     found: Prediction = desk.encoder.predictions(outputs)[0]
-    classes = desk.encoder.card.classes
-    label = classes.get(lang, classes["en"])[found.class_index]
+    label = desk.encoder.card.names(lang)[found.class_index]
     probabilities = list(found.probabilities)
     chosen = {"class_index": found.class_index, "label": label, "probability": found.probability}
     return {**chosen, "probabilities": probabilities}

@@ -139,8 +139,8 @@ class Match(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """The keys of `vitrine search --json`, and of the first picture in `image` what it shows (null where there is none)
-    and what the model saw (null unless it was asked for).
+    """The keys of `vitrine search --json`, and of the first picture in `image` what it shows (null where there is none,
+    or where the model has no classes) and what the model saw (null unless it was asked for).
     """
 
     source: str | None
@@ -177,9 +177,11 @@ class SearchAnswer(BaseModel):
 
 
 class Compared(BaseModel):
+    """label, probability: null where the model has no classes."""
+
     source: str
-    label: str
-    probability: float
+    label: str | None
+    probability: float | None
 
 
 class CompareAnswer(BaseModel):
@@ -267,6 +269,7 @@ class ModelAnswer(BaseModel):
     seed: int
     data: dict[str, Any]
     metrics: dict[str, float]
+    activation: bool
 
 
 class PlaceForm(Form):
