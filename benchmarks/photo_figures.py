@@ -1,0 +1,202 @@
+"""The measures of photos.py: pure NumPy over what models answered. tests/test_photo_figures.py has each by hand."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vitrine import metrics
+
+Floats = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+GROUPS = {
+    "t-shirt": (0,),
+    "pants": (1,),
+    "longsleeve": (2,),
+    "dress": (3,),
+    "outwear": (4,),
+    "shirt": (6,),
+    "shoes": (5, 7, 9),
+}
+"""Folder of photos -> the classes of Fashion-MNIST that are right answers to it."""
+
+OTHERS = ("hat", "shorts", "skirt")
+"""Folders whose photos are none of the ten classes."""
+
+ANSWERS = (*GROUPS, "bag")
+"""What the ten classes say of a photo: the three of shoes say the same."""
+
+ANSWER_OF_CLASS = np.array(
+    [next((i for i, classes in enumerate(GROUPS.values()) if label in classes), len(GROUPS)) for label in range(10)]
+)
+"""(10,) int64: class of Fashion-MNIST -> index in ANSWERS."""
+
+BINS = 15
+
+
+def answers(logits: Floats) -> Labels:
+    """(n, 10) -> (n,) index in ANSWERS of the class with the highest logit."""
+    found: Labels = ANSWER_OF_CLASS[logits.argmax(axis=1)]
+    return found
+
+
+def answer_probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
+    """(n, 10) -> (n, answers): those of the three classes of shoes added up."""
+    found = np.zeros((len(logits), len(ANSWERS)))
+    np.add.at(found.T, ANSWER_OF_CLASS, metrics.softmax(logits, temperature).T)
+    return found
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927); (0, 1) for n = 0."""
+    if not n:
+        return 0.0, 1.0
+    z, share = 1.959964, right / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def seven_groups(logits: Floats, labels: Labels) -> dict[str, Any]:
+    """Photos of the seven groups: logits (n, 10), labels (n,) index in GROUPS. Shares of right ones with their 95 %
+    intervals, overall and by group; confusion: a row a group, a column a class of Fashion-MNIST, counts.
+    """
+    right = answers(logits) == labels
+    best = logits.argmax(axis=1)
+    by_group = {name: _share(right[labels == i]) for i, name in enumerate(GROUPS)}
+    confusion = [np.bincount(best[labels == i], minlength=10).tolist() for i in range(len(GROUPS))]
+    whole = {f"groups_{key}": value for key, value in _share(right).items()}
+    return {**whole, "groups": by_group, "confusion": confusion}
+
+
+def _share(right: npt.NDArray[np.bool_]) -> dict[str, float]:
+    low, high = wilson(int(right.sum()), len(right))
+    share = float(right.mean()) if len(right) else float("nan")
+    return {"n": len(right), "right": round(share, 6), "low": round(low, 6), "high": round(high, 6)}
+
+
+def calibration(probabilities: Floats, labels: Labels, draws: int = 1_000, seed: int = 0) -> dict[str, float]:
+    """ece: of the top answer, 15 bins of equal mass. ece_perfect, ece_perfect_95: mean, and what 95 of 100 stay below,
+    of a model whose answers are right exactly as often as it says, at this n. probabilities (n, answers), labels (n,).
+    """
+    top = np.sort(probabilities.max(axis=1))
+    generator = np.random.default_rng(seed)
+    found = [_top_ece(top, generator.random(len(top)) < top) for _ in range(draws)]
+    return {
+        "ece": round(metrics.expected_calibration_error(probabilities, labels, BINS), 6),
+        "ece_perfect": round(float(np.mean(found)), 6),
+        "ece_perfect_95": round(float(np.percentile(found, 95)), 6),
+    }
+
+
+def _top_ece(top: Floats, right: npt.NDArray[np.bool_]) -> float:
+    """As metrics.expected_calibration_error, of top probabilities (n,) in rising order."""
+    parts = zip(np.array_split(top, BINS), np.array_split(right, BINS), strict=True)
+    return float(sum(abs(float(r.sum()) - float(p.sum())) for p, r in parts) / max(1, len(top)))
+
+
+def first(queries: Vectors, gallery: Vectors, k: int) -> Labels:
+    """(q, k): the places in `gallery` (n, d) of the k of highest inner product with each of `queries` (q, d), best
+    first; equal ones by place.
+    """
+    wide = gallery.T
+    ranked = [np.argsort(-(query @ wide), kind="stable")[:k] for query in queries]
+    return np.array(ranked, np.int64).reshape(len(queries), -1)
+
+
+def shares_of_group(labels: Labels, found: Labels) -> dict[str, Any]:
+    """look_alikes: of what was found (q, k) for queries with `labels` (q,), the share with the query's label, mean over
+    queries; look_alikes_by: the same for each of GROUPS.
+    """
+    same = (found == labels[:, None]).mean(axis=1)
+    by = {name: round(float(same[labels == i].mean()), 6) for i, name in enumerate(GROUPS) if (labels == i).any()}
+    return {"look_alikes": round(float(same.mean()), 6), "look_alikes_n": len(labels), "look_alikes_by": by}
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """A classifier to which classes are added by a few examples: what is likeliest where every class is a Gaussian
+    about its mean, all of one covariance, and a mean of n examples is itself uncertain by 1 / n of it.
+
+    whiten (d, d): brings that covariance to 1. means (classes, d), whitened; counts (classes,).
+    """
+
+    whiten: npt.NDArray[np.float64]
+    means: npt.NDArray[np.float64]
+    counts: Labels
+
+    @classmethod
+    def fit(cls, vectors: Vectors, labels: Labels) -> "ClassMeans":
+        """Of examples (n, d) of the classes 0, 1, ... that are known well."""
+        from sklearn.covariance import LedoitWolf
+
+        classes = np.unique(labels)
+        means = np.stack([vectors[labels == label].mean(axis=0) for label in classes]).astype(np.float64)
+        within = vectors - means[np.searchsorted(classes, labels)]
+        values, axes = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(within).covariance_)
+        whiten = axes / np.sqrt(np.maximum(values, 1e-12))
+        return cls(whiten, means @ whiten, np.bincount(np.searchsorted(classes, labels)))
+
+    def learn(self, shots: Sequence[Vectors]) -> "ClassMeans":
+        """With a class more for each array of examples (n, d)."""
+        new = np.stack([shot.mean(axis=0) for shot in shots]) @ self.whiten
+        counts = np.append(self.counts, [len(shot) for shot in shots])
+        return ClassMeans(self.whiten, np.concatenate([self.means, new]), counts)
+
+    def classify(self, vectors: Vectors) -> Labels:
+        """(n, d) -> (n,): classes learnt later come after those that were fitted, in their order."""
+        white = vectors @ self.whiten
+        distances = (white**2).sum(axis=1)[:, None] - 2 * white @ self.means.T + (self.means**2).sum(axis=1)
+        spread = 1 + 1 / self.counts
+        found: Labels = (distances / spread + white.shape[1] * np.log(spread)).argmin(axis=1)
+        return found
+
+
+def new_classes(
+    known: tuple[Vectors, Labels], vectors: Vectors, labels: Labels, shots: int = 5, draws: int = 20, seed: int = 0
+) -> dict[str, Any]:
+    """Classes learnt from so many pictures, each alone, and all of them at once.
+
+    known: examples of the classes that are known, and which. vectors (n, d): all pictures that are asked about, labels
+    (n,): 0, 1, ... for the new classes, -1 for others. Pictures that were learnt from are not asked about. Means over
+    the draws of recall and precision against everything else, and over the classes.
+    """
+    base, generator = ClassMeans.fit(*known), np.random.default_rng(seed)
+    count = int(labels.max()) + 1
+    alone, together = [], []
+    for _ in range(draws):
+        chosen = [generator.choice(np.flatnonzero(labels == i), shots, replace=False) for i in range(count)]
+        for i, places in enumerate(chosen):
+            answered = base.learn([vectors[places]]).classify(vectors) == len(base.means)
+            alone.append(_hits(answered, labels == i, places))
+        said = base.learn([vectors[places] for places in chosen]).classify(vectors) - len(base.means)
+        learnt = np.concatenate(chosen)
+        together.append(list(_each(said, labels, learnt, count)))
+    one = np.array(alone).reshape(draws, count, 2).mean(axis=0)
+    all_at_once = np.array(together).mean(axis=0)
+    return {
+        "new_recall": round(float(one[:, 0].mean()), 6),
+        "new_precision": round(float(one[:, 1].mean()), 6),
+        "new_by": [{"recall": round(float(r), 6), "precision": round(float(p), 6)} for r, p in one],
+        "together_recall": round(float(all_at_once[:, 0].mean()), 6),
+        "together_precision": round(float(all_at_once[:, 1].mean()), 6),
+    }
+
+
+def _each(said: Labels, labels: Labels, learnt: Labels, count: int) -> Iterator[tuple[float, float]]:
+    for i in range(count):
+        yield _hits(said == i, labels == i, learnt)
+
+
+def _hits(
+    answered: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_], left_out: npt.NDArray[np.integer]
+) -> tuple[float, float]:
+    """Recall and precision, without some places; 0 where nothing was answered so."""
+    asked = np.ones(len(true), np.bool_)
+    asked[left_out] = False
+    right = int((answered & true & asked).sum())
+    return right / max(1, int((true & asked).sum())), right / max(1, int((answered & asked).sum()))
