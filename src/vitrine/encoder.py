@@ -286,10 +286,15 @@ def find(name_or_path: str | Path) -> Path:
     )
 
 
+def shipped_names() -> list[str]:
+    """The models that vitrine comes with."""
+    return sorted(path.stem for path in Path(str(resources.files("vitrine") / "models")).glob("*.onnx"))
+
+
 def names() -> list[str]:
     """The models that can be loaded by name."""
-    folders = (storage.data_folder() / "models", Path(str(resources.files("vitrine") / "models")))
-    return sorted({path.stem for folder in folders for path in folder.glob("*.onnx")})
+    kept = (path.stem for path in (storage.data_folder() / "models").glob("*.onnx"))
+    return sorted({*kept, *shipped_names()})
 
 
 def of_identity(identity: str) -> Encoder | None:

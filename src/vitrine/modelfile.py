@@ -11,12 +11,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vitrine import storage
 from vitrine.errors import InputError, ModelFileError
 from vitrine.similarity import Similarity
 from vitrine.spec import ImageSpec
+
+if TYPE_CHECKING:
+    import onnx
 
 FORMAT_VERSION = 2  # 1 had no output "activation", and always classes
 METADATA_KEY = "vitrine"
@@ -208,12 +211,12 @@ def identity(onnx_model: bytes, image: ImageSpec) -> str:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     digest = hashlib.sha256(json.dumps(image.to_json(), sort_keys=True).encode())
     numbers: dict[str, int] = {}
-
-    def visit(value: str) -> None:
-        """Depth first from an output to the inputs that it is made of."""
+    open_values = [EMBEDDING]
+    while open_values:  # depth first from an output to the inputs that it is made of
+        value = open_values.pop()
         if value in numbers:
             digest.update(f"again {numbers[value]}\n".encode())
-            return
+            continue
         numbers[value] = len(numbers)
         if value in weights:
             array = onnx.numpy_helper.to_array(weights[value])
@@ -225,13 +228,20 @@ def identity(onnx_model: bytes, image: ImageSpec) -> str:
                 f"{node.domain}:{node.op_type} output {list(node.output).index(value)}\n".encode()
                 + b"".join(attributes)
             )
-            for part in node.input:
-                visit(part)
+            open_values += [*node.input, *outer_values(node)][::-1]
         else:
             digest.update(b"input\n")
-
-    visit(EMBEDDING)
     return digest.hexdigest()[:32]
+
+
+def outer_values(node: "onnx.NodeProto") -> Iterator[str]:
+    """What the graphs within a node (a loop's body, say) take from the graph that it stands in."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+            own |= {output for inner in graph.node for output in inner.output}
+            for inner in graph.node:
+                yield from (name for name in (*inner.input, *outer_values(inner)) if name and name not in own)
 
 
 def _checksum(content: bytes) -> str:

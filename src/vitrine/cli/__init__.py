@@ -20,6 +20,7 @@ rebuild.py   vitrine index rebuild
 map.py       vitrine map
 fill.py      what add and sync share
 model.py     vitrine model card
+wrap.py      vitrine model wrap
 serve.py     vitrine serve
 demo.py      vitrine demo
 """

@@ -2,9 +2,10 @@
 
 import typer
 
-from vitrine.cli import output
+from vitrine.cli import output, wrap
 
-app = typer.Typer(no_args_is_help=True, help="Look at model files.")
+app = typer.Typer(no_args_is_help=True, help="Look at model files, and make them of models of your own.")
+app.command("wrap")(wrap.wrap)
 
 
 @app.command()
