@@ -4,7 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,16 @@ def test_weights_in_another_file_come_along(tmp_path: Path, pictures: foreign.Ar
     (tmp_path / "there" / "weights.bin").unlink()
     with pytest.raises(ModelFileError, match="weights in another file"):
         wrapping.wrap(path, "mine", tmp_path / "again.onnx", HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("names", "layout"), [(("c", "num_channels", "h", "w"), "nchw"), (("n", "h", "w", "Channels"), "nhwc")]
+)
+def test_where_the_channels_are_may_be_said_by_name_only(names: Sequence[str], layout: str, tmp_path: Path) -> None:
+    encoder = wrapped(foreign.one("Flatten", names), tmp_path, Wish(size=(4, 6)))
+    assert encoder.card.recipe["wrapped"]["layout"] == layout
+    assert encoder.card.image.shape == (4, 6, 3)
+    assert encoder.card.embedding == 72
 
 
 def test_functions_are_unfolded(tmp_path: Path, pictures: foreign.Array) -> None:
@@ -309,6 +319,7 @@ def test_wrap_as_json_to_a_path_with_classes(cli: Cli, photo: Path, tmp_path: Pa
     answer = json.loads(cli("classify", photo, "--model", "x.onnx", "--json", "--lang", "uk")[1])
     assert answer["label"] in ("one", "two", "three", "four", "fünf")
     assert abs(sum(answer["probabilities"]) - 1) < 1e-5
+    assert "cannot compare: it was not trained here" in cli("compare", photo, photo, "--model", "x.onnx")[2]
 
 
 @pytest.mark.parametrize(

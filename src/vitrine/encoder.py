@@ -18,6 +18,7 @@ from vitrine.progress import Progress, silent
 from vitrine.similarity import Measure, Similarity
 
 BATCH = 250
+_BATCH_PIXELS = 2**20  # of a batch, at most, so that large pictures take no more memory: 20 of 224x224
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,13 @@ class Encoder:
             )
         n = len(batch)
         found = {name: np.empty((n, *shape), np.float32) for name, shape in shapes.items()}
-        for first in range(0, n, BATCH):
-            part = np.ascontiguousarray(batch[first : first + BATCH])
+        size = max(1, min(BATCH, _BATCH_PIXELS // (self.card.image.height * self.card.image.width)))
+        for first in range(0, n, size):
+            part = np.ascontiguousarray(batch[first : first + size])
             answers = self._session.run(list(found), {modelfile.INPUT: part})
             for whole, answer in zip(found.values(), answers, strict=True):
-                whole[first : first + BATCH] = answer
-            progress(min(first + BATCH, n), n)
+                whole[first : first + size] = answer
+            progress(min(first + size, n), n)
         if not all(np.isfinite(whole).all() for whole in found.values()):
             raise ModelFileError(
                 f"The model {self.card.name} answers with numbers that are not finite; train it again, or name another."
@@ -219,6 +221,11 @@ class Encoder:
         if self.card.similarity is None and not self.card.names():
             raise ModelFileError(
                 f"The model {self.card.name} cannot compare: it knows no classes and has no similarity table; name"
+                " another model, such as default."
+            )
+        if self.card.similarity is None and "wrapped" in self.card.recipe:
+            raise ModelFileError(
+                f"The model {self.card.name} cannot compare: it was not trained here, and has no similarity table; name"
                 " another model, such as default."
             )
         if self.card.similarity is None:

@@ -26,13 +26,16 @@ def card(
     print(
         f"  sees       {image.width}x{image.height}, {'grey' if image.channels == 1 else 'RGB'}, {image.ground} ground"
     )
-    classes = f"{len(card.names())} classes and " if card.names() else ""
-    print(f"  gives      {classes}an embedding of {card.embedding} numbers")
+    classes = f"{len(card.names())} classes and" if card.names() else "no classes, but"
+    print(f"  gives      {classes} an embedding of {card.embedding} numbers")
     if card.names():
         print(f"  classes    {', '.join(card.names())}  (in {', '.join(card.classes)})")
-    print(
-        f"  trained    on {card.data.get('name')}, {card.data.get('images', 0):,} images, seed {card.seed},"
-        f" {card.recipe.get('training', {}).get('epochs')} epochs"
-    )
+    if wrapped := card.recipe.get("wrapped"):
+        print(f"  wrapped    from {wrapped['file']}, output {wrapped['output']}")
+    else:
+        print(
+            f"  trained    on {card.data.get('name')}, {card.data.get('images', 0):,} images, seed {card.seed},"
+            f" {card.recipe.get('training', {}).get('epochs')} epochs"
+        )
     for key, value in card.metrics.items():
         print(f"  measured   {key.replace('_', ' ')} {value:g}")

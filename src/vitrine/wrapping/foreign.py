@@ -92,7 +92,7 @@ def opset(model: onnx.ModelProto) -> int:
 
 def chosen_output(model: onnx.ModelProto, name: str | None, path: Path) -> str:
     """The value with that name; without one, the only output. Raises InputError."""
-    outputs = [value.name for value in model.graph.output]
+    outputs: list[str] = [value.name for value in model.graph.output]
     if name is None:
         if len(outputs) == 1:
             return outputs[0]
@@ -107,7 +107,7 @@ def chosen_output(model: onnx.ModelProto, name: str | None, path: Path) -> str:
 def before_softmax(model: onnx.ModelProto, name: str) -> str:
     """What a softmax made that value of, if one did: vitrine takes the softmax itself."""
     maker = next(node for node in model.graph.node if name in node.output)
-    return str(maker.input[0] if maker.op_type in ("Softmax", "LogSoftmax") else name)
+    return str(maker.input[0]) if maker.op_type in ("Softmax", "LogSoftmax") else name
 
 
 def cut(model: onnx.ModelProto, wanted: Sequence[str]) -> None:
@@ -197,8 +197,11 @@ def described(value: onnx.ValueInfoProto) -> str:
 
 
 def _layout(value: onnx.ValueInfoProto, dims: Dims, path: Path) -> Layout:
-    """By where the channels can be. Raises InputError where that cannot be told."""
+    """By where the channels can be, or are said to be. Raises InputError where that cannot be told."""
     first, last = dims[1] in (1, 3), dims[3] in (1, 3)
+    if first == last:
+        names = [dim.dim_param.lower() for dim in value.type.tensor_type.shape.dim]
+        first, last = "channel" in names[1], "channel" in names[3]
     if first != last:
         return "nchw" if first else "nhwc"
     raise InputError(
