@@ -13,7 +13,7 @@ from vitrine.datasets import Splits, drawn_garments
 from vitrine.datasets.image_folder import PLAIN_GREY
 from vitrine.encoder import Encoder
 from vitrine.errors import ImageError
-from vitrine.images import looks
+from vitrine.images import fashion_look
 from vitrine.spec import ImageSpec
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
@@ -307,6 +307,6 @@ def test_how_far_rows_and_columns_are_from_the_ground(seed: int, h: int, w: int,
     rng = np.random.default_rng(seed)
     image, ground = rng.integers(0, 256, (h, w, c), np.uint8), rng.integers(0, 256, c, np.uint8)
     far = np.abs(image.astype(int) - ground).max(axis=2)
-    rows, columns = looks._profiles(image, ground)
+    rows, columns = fashion_look._profiles(image, ground)
     assert (rows == far.max(axis=1)).all()
     assert (columns == far.max(axis=0)).all()

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from vitrine.errors import InputError
 
-Ground = Literal["dark", "light"]
+Ground = Literal["dark", "light", "any"]
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class ImageSpec:
     """The pictures that a model was trained on.
 
     height, width: pixels, 1 to 4096. channels: 1 (grey) or 3 (RGB).
-    ground: whether things stand on a dark ground (Fashion-MNIST) or on a light one (a product photo).
+    ground: whether things stand on a dark ground (Fashion-MNIST), on a light one (a product photo), or on any (photos).
     mean, sd: one number per channel, of pixel values divided by 255; the model file applies them inside its graph.
     """
 
@@ -30,8 +30,8 @@ class ImageSpec:
                 raise InputError(f"An image spec has {name} {side}; allowed is 1 to 4096 pixels.")
         if self.channels not in (1, 3):
             raise InputError(f"An image spec has {self.channels} channels; allowed are 1 (grey) and 3 (RGB).")
-        if self.ground not in ("dark", "light"):
-            raise InputError(f"An image spec has ground {self.ground!r}; allowed are 'dark' and 'light'.")
+        if self.ground not in ("dark", "light", "any"):
+            raise InputError(f"An image spec has ground {self.ground!r}; allowed are 'dark', 'light' and 'any'.")
         if len(self.mean) != self.channels or len(self.sd) != self.channels:
             raise InputError(
                 f"An image spec of {self.channels} channels needs as many means and sds; it has {len(self.mean)} and"

@@ -4,8 +4,23 @@
 a model's spec asks for: looks.py. What is done with arrays on either side of that is in arrays.py.
 """
 
-from vitrine.images.arrays import Pixels, array, blank, grey, is_blank, jpeg, png, resize, thumbnail, to_pil
-from vitrine.images.looks import TRIM, Frame, Step, prepare, steps
+from vitrine.images.arrays import (
+    Frame,
+    Pixels,
+    Step,
+    array,
+    blank,
+    grey,
+    is_blank,
+    jpeg,
+    png,
+    resize,
+    thumbnail,
+    to_pil,
+)
+from vitrine.images.fashion_look import TRIM
+from vitrine.images.grounds import Ground, looks_like_fashion_mnist, plain_ground
+from vitrine.images.looks import prepare, steps
 from vitrine.images.reading import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -24,6 +39,7 @@ __all__ = [
     "SUFFIXES",
     "TRIM",
     "Frame",
+    "Ground",
     "Picture",
     "Pixels",
     "Step",
@@ -35,7 +51,9 @@ __all__ = [
     "is_blank",
     "jpeg",
     "keep_memory",
+    "looks_like_fashion_mnist",
     "opened",
+    "plain_ground",
     "png",
     "prepare",
     "read",

@@ -1,6 +1,7 @@
 """Images as arrays (h, w, 1 or 3) uint8: to and from PIL, grey, resized, as small files."""
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,30 @@ from PIL import Image
 from vitrine.spec import ImageSpec
 
 Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What part of a photo an image made of it shows: 0 is the photo's left or upper edge, 1 its right or lower one. An
+    image that was padded reaches beyond them.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step on the way from a photo to the model's input. image: (h, w, 1 or 3) uint8. frame: what part of the photo
+    it shows.
+    """
+
+    name: str
+    image: Pixels
+    frame: Frame
+
 
 _SMALL = 96  # pixels, see `thumbnail`
 

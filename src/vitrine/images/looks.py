@@ -1,163 +1,30 @@
-"""A photo turned into what a model wants to see.
-
-`prepare` follows the way Fashion-MNIST was made of product photos (Xiao et al. 2017, arXiv 1708.07747, section 2): trim
-the edges that are close to the corners' colour, bring the longest side to size by subsampling, pad to a square, negate
-to a dark ground, grey. What differs was measured (docs/decisions/0003-photo-path.md): soft edges are cut higher up, and
-nothing is sharpened.
+"""A photo turned into what a model wants to see: on a ground of one shade (fashion_look.py), or as photos are
+(photo_look.py).
 """
 
-import math
-from dataclasses import dataclass
-
-import numpy as np
 from PIL import Image
 
-from vitrine.images.arrays import Pixels, array, grey, to_pil
+from vitrine.images import fashion_look, photo_look
+from vitrine.images.arrays import Frame, Pixels, Step, array
 from vitrine.spec import ImageSpec
-
-TRIM = 0.05  # of the full range: how far a pixel may be from the corners' colour and still count as ground
-_EDGE_REACH, _EDGE_HEIGHT = 0.5, 0.7  # see `_trim`
-_SKIP = 5  # the picture is shrunk to so many times the wanted size, then rows and columns are skipped
 
 
 def prepare(image: Pixels | Image.Image, spec: ImageSpec) -> Pixels:
     """What a model with `spec` sees of an image from `read` or `opened`: as large as the spec says, (h, w, c) uint8."""
-    return steps(image, spec)[-1].image
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What part of a photo an image made of it shows: 0 is the photo's left or upper edge, 1 its right or lower one. An
-    image that was padded reaches beyond them.
-    """
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step on the way from a photo to the model's input. image: (h, w, 1 or 3) uint8. frame: what part of the photo
-    it shows.
-    """
-
-    name: str
-    image: Pixels
-    frame: Frame
+    taken = _look(image, spec)
+    return taken[-1].image if taken else _photo(image).image
 
 
 def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
-    """Every step that `prepare` takes. An image that has the size and the ground already is left as it is."""
-    image = array(photo) if isinstance(photo, Image.Image) else photo
-    taken = [Step("photo", image, Frame(0, 0, 1, 1))]
-    fits = image.shape[:2] == (spec.height, spec.width)
-    ground = _corner_colour(image)  # (c,)
-    inside = (slice(None), slice(None)) if fits else _trim(image, ground, spec)
-    frame = _frame(inside, image)
-    image = image[inside]
-    if not fits:
-        taken.append(Step("trimmed", image, frame))
-    if spec.channels == 1:
-        level = int(grey(ground.reshape(1, 1, -1)).item())
-        image, ground = grey(photo)[inside], np.array([0 if spec.ground == "dark" else 255], np.uint8)
-        if (level > 127) != (spec.ground == "light"):
-            image, level = 255 - image, 255 - level
-        if not fits:
-            image = _spread(image, level, spec)
-        taken.append(Step(f"grey, {spec.ground} ground", image, frame))
-    elif image.shape[2] == 1:
-        image, ground = image.repeat(3, axis=2), ground.repeat(3)
-    if not fits:
-        taken.append(Step("input", _fit(image, ground, spec), _padded(frame, image, spec)))
-    return taken
-
-
-def _frame(inside: tuple[slice, slice], photo: Pixels) -> Frame:
-    """Of rows and columns of a photo."""
-    height, width = photo.shape[:2]
-    (top, bottom, _), (left, right, _) = inside[0].indices(height), inside[1].indices(width)
-    return Frame(left / width, top / height, (right - left) / width, (bottom - top) / height)
-
-
-def _corner_colour(image: Pixels) -> Pixels:
-    """(c,): the median colour of four small squares in the corners, a fiftieth of the shorter side each."""
-    side = max(1, min(image.shape[:2]) // 50)
-    ends = (slice(0, side), slice(-side, None))
-    corners = np.concatenate([image[rows, columns].reshape(-1, image.shape[2]) for rows in ends for columns in ends])
-    colour: Pixels = np.median(corners, axis=0).astype(np.uint8)
-    return colour
-
-
-def _trim(image: Pixels, ground: Pixels, spec: ImageSpec) -> tuple[slice, slice]:
-    """The rows and columns that are left when the edges that are ground are cut off; of a picture that is all ground,
-    all of them.
-
-    An edge lies where the difference from the ground first exceeds TRIM. Where it is soft (an enlarged picture), it
-    lies at 0.7 of the height that it rises to within half of a pixel of the model's input: blur makes nothing larger.
+    """Every step that `prepare` takes, the photo itself first. An image that has the size and the ground already is
+    left as it is.
     """
-    rows, columns = _profiles(image, ground)
-    if rows.max() <= TRIM * 255:
-        return slice(None), slice(None)
-    reach = math.ceil(_EDGE_REACH * max(_span(rows) / spec.height, _span(columns) / spec.width))
-    top, bottom = _soft_edge(rows, reach), len(rows) - _soft_edge(rows[::-1], reach)
-    left, right = _soft_edge(columns, reach), len(columns) - _soft_edge(columns[::-1], reach)
-    return slice(top, bottom), slice(left, right)
+    return [_photo(photo), *_look(photo, spec)]
 
 
-def _profiles(image: Pixels, ground: Pixels) -> tuple[Pixels, Pixels]:
-    """How far the pixels of each row (h,), and those of each column (w,), are from the ground at most."""
-    h, w, c = image.shape
-    flat, level = image.reshape(h, w * c), np.tile(ground, w)  # not over the channels alone: NumPy is slow there
-    difference = np.maximum(flat, level)
-    difference -= np.minimum(flat, level)
-    return difference.max(axis=1), difference.max(axis=0).reshape(w, c).max(axis=1)
+def _photo(photo: Pixels | Image.Image) -> Step:
+    return Step("photo", array(photo) if isinstance(photo, Image.Image) else photo, Frame(0, 0, 1, 1))
 
 
-def _span(profile: Pixels) -> int:
-    """How many pixels lie from the first to the last one above TRIM."""
-    above = np.flatnonzero(profile > TRIM * 255)
-    return int(above[-1] - above[0]) + 1
-
-
-def _soft_edge(profile: Pixels, reach: int) -> int:
-    """Where the first pixel lies that is above TRIM and high on the rise within `reach` from there."""
-    first = int(np.argmax(profile > TRIM * 255))
-    near = profile[first : first + reach]
-    return first + int(np.argmax(near >= near.max() * _EDGE_HEIGHT))
-
-
-def _spread(image: Pixels, level: int, spec: ImageSpec) -> Pixels:
-    """Grey image (h, w, 1), its ground at `level`, spread so that the ground becomes black (on a light one, white)."""
-    values = np.arange(256, dtype=np.float32)
-    spread = (values - level) * (255 / (255 - level)) if spec.ground == "dark" else values * (255 / level)
-    table = np.clip(spread + 0.5, 0, 255).astype(np.uint8)
-    return array(to_pil(image).point(table.tolist()))
-
-
-def _fit(image: Pixels, ground: Pixels, spec: ImageSpec) -> Pixels:
-    """Longest side to the spec's, then padded with the ground, centred."""
-    rows, columns, top, left = _room(image, spec)
-    # averaged over a fifth of a pixel each way, then subsampled at the pixels' centres: as sharp as Fashion-MNIST
-    finer = np.asarray(to_pil(image).resize((columns * _SKIP, rows * _SKIP), Image.Resampling.BOX))
-    small = finer[_SKIP // 2 :: _SKIP, _SKIP // 2 :: _SKIP].reshape(rows, columns, spec.channels)
-    canvas = np.full(spec.shape, ground, np.uint8)
-    canvas[top : top + rows, left : left + columns] = small
-    return canvas
-
-
-def _padded(frame: Frame, image: Pixels, spec: ImageSpec) -> Frame:
-    """What `_fit` makes the frame of an image."""
-    rows, columns, top, left = _room(image, spec)
-    across, down = frame.width / columns, frame.height / rows  # of one pixel of the input
-    return Frame(frame.left - left * across, frame.top - top * down, spec.width * across, spec.height * down)
-
-
-def _room(image: Pixels, spec: ImageSpec) -> tuple[int, int, int, int]:
-    """Rows and columns that an image takes of the model's input, and where they begin."""
-    h, w = image.shape[:2]
-    scale = min(spec.height / h, spec.width / w)
-    rows, columns = min(spec.height, max(1, round(h * scale))), min(spec.width, max(1, round(w * scale)))
-    # an odd pixel of padding goes above and to the left, as in Fashion-MNIST
-    return rows, columns, (spec.height - rows + 1) // 2, (spec.width - columns + 1) // 2
+def _look(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
+    return photo_look.steps(photo, spec) if spec.ground == "any" else fashion_look.steps(photo, spec)

@@ -27,7 +27,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG takes MPO, too
 
 _KEPT = 16 * 2**20  # bytes; see `keep_memory`
 _SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side below this;
-_SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see
+_SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so many times what it wants to see;
+_PHOTO_TIMES = 4  # for one that wants photos as they are, fewer: nothing of them is picked out pixel by pixel
 
 
 def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None, pixels: int = MAX_PIXELS) -> Pixels:
@@ -37,8 +38,8 @@ def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = Non
     name: what to call it in an error; a path is called by itself. spec: what the model wants that is to see it.
     pixels: how many it may have, at most 89 million.
     Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels; for a model every large picture is
-    reduced so, no side below 8 times what it wants to see, or 256. Whatever then has more than 4 million pixels is
-    averaged down by a whole factor.
+    reduced so, no side below 256, or 8 times what the model wants to see (4 times where it wants photos as they are).
+    Whatever then has more than 4 million pixels is averaged down by a whole factor.
     Raises ImageError: missing, empty, not a picture, damaged, too many pixels or over 200 MiB.
     """
     if isinstance(picture, np.ndarray):
@@ -137,7 +138,8 @@ def _from_pil(image: Image.Image, name: str, pixels: int) -> Image.Image:
 
 def _side(spec: ImageSpec) -> int:
     """Below which no side of a picture is reduced for a model with that spec."""
-    return max(_SEEN_SIDE, _SEEN_TIMES * max(spec.height, spec.width))
+    times = _PHOTO_TIMES if spec.ground == "any" else _SEEN_TIMES
+    return max(_SEEN_SIDE, times * max(spec.height, spec.width))
 
 
 def _reduced(image: Image.Image, side: int | None) -> Image.Image:
