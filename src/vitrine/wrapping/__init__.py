@@ -145,7 +145,7 @@ def _image(given: PictureInput, path: Path, wish: Wish) -> ImageSpec:
         _per_channel(option, values, default, channels, path)
         for option, values, default in (("--mean", wish.mean, IMAGENET_MEAN), ("--sd", wish.sd, IMAGENET_SD))
     )
-    return ImageSpec(sides[0], sides[1], channels, "light", mean, sd)
+    return ImageSpec(sides[0], sides[1], channels, "any", mean, sd)
 
 
 def _per_channel(
