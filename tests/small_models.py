@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,10 +29,13 @@ SCALE = 8.0
 def small_model(
     outputs: Sequence[str] = modelfile.OUTPUTS, rejection: Rejection | None = None, similarity: Similarity | None = None
 ) -> Encoder:
-    """A model with these outputs; without logits it has no classes."""
+    """A model with these outputs, as if it came from a file; without logits it has no classes."""
     content = graph(*outputs)
     plain = replace(card(content), rejection=rejection, similarity=similarity, activation="activation" in outputs)
-    return Encoder.from_content(content, plain if "logits" in outputs else replace(plain, classes={"en": ()}))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "small.onnx"
+        modelfile.write(path, content, plain if "logits" in outputs else replace(plain, classes={"en": ()}))
+        return Encoder.load(path)
 
 
 def halves(left: int, right: int) -> npt.NDArray[np.uint8]:

@@ -59,7 +59,7 @@ def test_compare_json(cli: Cli, model: Path, photo: Path, shirt: Path, encoder: 
     assert code == 0
     answer = json.loads(out)
     assert list(answer) == ["same_probability", "score", "model", "measure", "distance", "a", "b"]
-    assert list(answer["a"]) == list(answer["b"]) == ["source", "label", "probability"]
+    assert list(answer["a"]) == list(answer["b"]) == ["source", "label", "probability", "known"]
     there = Encoder.load(model).compare(photo, shirt)
     assert (answer["same_probability"], answer["score"]) == pytest.approx((there.same_probability, there.score))
     assert (answer["model"], answer["measure"]) == (encoder.card.name, "cosine")

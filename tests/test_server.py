@@ -112,9 +112,9 @@ def test_search_answers_as_the_command_does_and_says_what_it_shows(
     ]
     assert len(found["matches"]) == 12
     predicted = said(cli, "classify", photo)
-    agree(
-        found["prediction"], {key: predicted[key] for key in ("class_index", "label", "probability", "probabilities")}
-    )
+    keys = ("class_index", "label", "probability", "probabilities", "known")
+    assert tuple(found["prediction"]) == keys
+    agree(found["prediction"], {key: predicted[key] for key in keys})
 
 
 @pytest.mark.parametrize(

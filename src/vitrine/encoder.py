@@ -36,13 +36,14 @@ class Outputs:
 @dataclass(frozen=True)
 class Prediction:
     """What one picture shows. probabilities: one per class, summing to 1; label: English, see `ModelCard.classes` for
-    others.
+    others. known: whether it looks like any of the classes at all; None where the model cannot tell (see `Rejection`).
     """
 
     class_index: int
     label: str
     probability: float
     probabilities: tuple[float, ...]
+    known: bool | None
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,17 @@ class Encoder:
         """Logits as calibrated probabilities and names. Raises InputError where the model has no classes."""
         names = self.class_names()
         table = metrics.softmax(outputs.logits, self.card.temperature)
-        found = []
-        for row, best in zip(table, outputs.logits.argmax(axis=1), strict=True):
-            found.append(Prediction(int(best), names[best], float(row[best]), tuple(float(value) for value in row)))
+        return [
+            Prediction(int(best), names[best], float(row[best]), tuple(map(float, row)), known)
+            for row, best, known in zip(table, outputs.logits.argmax(axis=1), self._known(outputs), strict=True)
+        ]
+
+    def _known(self, outputs: Outputs) -> list[bool] | list[None]:
+        """Whether each picture looks like any of the classes; None where the model cannot tell."""
+        rejection = self.card.rejection
+        if rejection is None:
+            return [None] * len(outputs.logits)
+        found: list[bool] = (metrics.energy(outputs.logits) >= rejection.threshold).tolist()
         return found
 
     def classify(self, pictures: Sequence[Picture]) -> list[Prediction]:

@@ -1,5 +1,6 @@
 """vitrine compare: do two pictures show the same kind of garment?"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from vitrine.cli import look, output
 from vitrine.errors import ImageError, InputError
 
 if TYPE_CHECKING:
+    from vitrine.encoder import Prediction
     from vitrine.images import Pixels
     from vitrine.spec import ImageSpec
 
@@ -48,17 +50,12 @@ def compare(
     found = encoder.comparison(outputs[:1], outputs[1:])
     assert encoder.card.similarity is not None  # or `comparison` had raised
     measure = encoder.card.similarity.measure
-    shown: list[tuple[str, float] | None] = [None, None]  # of a model without classes
-    if names:
-        shown = [(names[prediction.class_index], prediction.probability) for prediction in encoder.predictions(outputs)]
-    lines = [f"{one[0]}  {_percent(one[1])}" if one else "" for one in shown]
+    shown: Sequence[Prediction | None] = encoder.predictions(outputs) if names else (None, None)
+    lines = ["" if prediction is None else _line(prediction, names) for prediction in shown]
     answer = f"same kind of garment: {_percent(found.same_probability)}"
     if as_json:
         facts = {"same_probability": found.same_probability, "score": found.score, "model": encoder.card.name}
-        sides = [
-            {"source": source, "label": one[0] if one else None, "probability": one[1] if one else None}
-            for source, one in zip((a, b), shown, strict=True)
-        ]
+        sides = [_side(source, prediction, names) for source, prediction in zip((a, b), shown, strict=True)]
         output.print_json({**facts, "measure": measure, "distance": found.distance, "a": sides[0], "b": sides[1]})
     else:
         print(answer)
@@ -85,6 +82,19 @@ def _read(a: str, b: str, spec: "ImageSpec") -> "list[Pixels]":
             failed.append(str(error))
     look.give_up(failed)
     return read
+
+
+def _side(source: str, prediction: "Prediction | None", names: Sequence[str]) -> dict[str, str | float | bool | None]:
+    """prediction: None of a model without classes."""
+    if prediction is None:
+        return {"source": source, "label": None, "probability": None, "known": None}
+    label, probability = names[prediction.class_index], prediction.probability
+    return {"source": source, "label": label, "probability": probability, "known": prediction.known}
+
+
+def _line(prediction: "Prediction", names: Sequence[str]) -> str:
+    line = f"{names[prediction.class_index]}  {_percent(prediction.probability)}"
+    return f"none of {look.among(names)}, most like {line}" if prediction.known is False else line
 
 
 def _percent(probability: float) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -53,7 +53,8 @@ def classify(
             failed.append(str(error))
             continue
         if show_input and not drawn:
-            _draw_steps(image, encoder, names[prediction.class_index], show_input)
+            label = names[prediction.class_index] if prediction.known is not False else f"none of {among(names)}"
+            _draw_steps(image, encoder, label, show_input)
             drawn = True
         if as_json:
             output.print_json(
@@ -64,6 +65,7 @@ def classify(
                     "label": names[prediction.class_index],
                     "probability": prediction.probability,
                     "probabilities": list(prediction.probabilities),
+                    "known": prediction.known,
                 }
             )
         else:
@@ -107,11 +109,33 @@ def read(source: str, spec: "ImageSpec") -> "Pixels":
 
 def _print_prediction(source: str, prediction: "Prediction", names: tuple[str, ...]) -> None:
     print(source)
+    if prediction.known is False:
+        print(f"  {unknown(names)}; most like")
     shares = prediction.probabilities
     best = sorted(range(len(names)), key=lambda i: -shares[i])[:3]
     width = max(len(name) for name in names)
     for i in best:
         print(f"  {names[i]:{width}s} {shares[i]:6.1%} {output.bar(shares[i])}".rstrip())
+
+
+def unknown(names: Sequence[str]) -> str:
+    """What is said of a picture that is of none of the model's classes.
+
+    >>> unknown(["coat", "dress"]), unknown(["coat"])
+    ('does not look like any of its two classes', 'does not look like its one class')
+    """
+    return f"does not look like {'any of ' if len(names) > 1 else ''}{among(names)}"
+
+
+def among(names: Sequence[str]) -> str:
+    """All of a model's classes, in words.
+
+    >>> among(["coat"] * 10), among(["coat"] * 12)
+    ('its ten classes', 'its 12 classes')
+    """
+    written = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    number = written[len(names) - 1] if len(names) <= len(written) else f"{len(names):,}"
+    return f"its {number} {'class' if len(names) == 1 else 'classes'}"
 
 
 def _draw_steps(image: "Pixels", encoder: "Encoder", label: str, path: Path) -> None:

@@ -30,6 +30,8 @@ def card(
     print(f"  gives      {classes} an embedding of {card.embedding} numbers")
     if card.names():
         print(f"  classes    {', '.join(card.names())}  (in {', '.join(card.classes)})")
+    if card.rejection:
+        print(f"  rejects    as of none of its classes what has an energy below {card.rejection.threshold:g}")
     if wrapped := card.recipe.get("wrapped"):
         print(f"  wrapped    from {wrapped['file']}, output {wrapped['output']}")
     else:

@@ -134,8 +134,8 @@ def compare(desk: Desk, sides: Sequence[Upload | int], look: Look) -> Answer:
     facts = {"same_probability": found.same_probability, "score": found.score, "model": desk.encoder.card.name}
     facts |= {"measure": desk.encoder.card.similarity.measure, "distance": found.distance}
     for side, seen in (("a", a), ("b", b)):
-        shows = _shown(desk, seen.outputs, look.lang) or {"label": None, "probability": None}
-        facts[side] = {"source": seen.source, "label": shows["label"], "probability": shows["probability"]}
+        shows = _shown(desk, seen.outputs, look.lang) or {}
+        facts[side] = {"source": seen.source, **{key: shows.get(key) for key in ("label", "probability", "known")}}
     return facts
 
 
@@ -264,7 +264,7 @@ def _prediction(desk: Desk, outputs: Outputs, lang: str) -> Answer:
     label = desk.encoder.card.names(lang)[found.class_index]
     probabilities = list(found.probabilities)
     chosen = {"class_index": found.class_index, "label": label, "probability": found.probability}
-    return {**chosen, "probabilities": probabilities}
+    return {**chosen, "probabilities": probabilities, "known": found.known}
 
 
 def _input(seen: _Seen, look: Look) -> str | None:

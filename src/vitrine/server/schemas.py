@@ -96,12 +96,15 @@ class AddForm(Form):
 
 
 class Prediction(BaseModel):
-    """What a picture shows. probabilities: one per class, in the order of the model card's classes, summing to 1."""
+    """What a picture shows. probabilities: one per class, in the order of the model card's classes, summing to 1.
+    known: whether it looks like any of them at all, null where the model cannot tell.
+    """
 
     class_index: int
     label: str
     probability: float
     probabilities: list[float]
+    known: bool | None
 
 
 class ClassifyAnswer(Prediction):
@@ -121,6 +124,7 @@ class ClassifyAnswer(Prediction):
                     "label": "Ankle boot",
                     "probability": 0.91,
                     "probabilities": [0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.91],
+                    "known": None,
                     "input": None,
                 }
             ]
@@ -177,11 +181,12 @@ class SearchAnswer(BaseModel):
 
 
 class Compared(BaseModel):
-    """label, probability: null where the model has no classes."""
+    """label, probability: null where the model has no classes. known: as of `Prediction`."""
 
     source: str
     label: str | None
     probability: float | None
+    known: bool | None
 
 
 class CompareAnswer(BaseModel):

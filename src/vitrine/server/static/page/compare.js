@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { announce, button, element, picture } from "./element.js";
 import * as photo from "./photo.js";
 import * as states from "./state.js";
-import { fixed, language, probability as shown, word } from "./words.js";
+import { counted, fixed, language, probability as shown, word } from "./words.js";
 
 /** Draw it into `main`. A side is a photo, a part of one, or an item, as the page's address has it: see `states.sideOf`. */
 export function compareView(page, main) {
@@ -107,8 +107,11 @@ class Compare {
 
   draw(found) {
     for (const name of ["a", "b"]) {
-      const { label, probability } = found[name];
-      this.shown[name].verdict.replaceChildren(this.page.named(label), " ", element("span.soft", {}, shown(probability)));
+      const { label, probability, known } = found[name];
+      if (label === null) continue; // the model has no classes
+      const text = [this.page.named(label), " ", element("span.soft", {}, shown(probability))];
+      if (known === false) text.push(element("span.unknown", {}, counted("unknown", this.page.model.classes.en.length)));
+      this.shown[name].verdict.replaceChildren(...text);
     }
     const same = shown(found.same_probability);
     this.verdict.replaceChildren(

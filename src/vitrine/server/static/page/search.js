@@ -105,7 +105,7 @@ class Search {
     this.trouble.hidden = true;
     this.matches = offset ? [...this.matches, ...answer.matches] : answer.matches;
     this.drawMatches(answer.matches, k, offset);
-    if (answer.prediction) this.subject.drawPrediction(answer);
+    if (answer.input) this.subject.drawPrediction(answer);
   }
 
   /** Say why there is no answer. Where only more was asked for, what there is stays. */

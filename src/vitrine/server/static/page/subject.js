@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { bar, button, element, picture } from "./element.js";
 import * as photo from "./photo.js";
-import { language, probability, word } from "./words.js";
+import { counted, language, probability, word } from "./words.js";
 
 /** Which subject a state has; its box is no part of that. */
 export const keyOf = (state) => (state.photo === null ? String(state.like[0]) : `photo:${state.photo}`);
@@ -111,16 +111,22 @@ export class Subject {
     );
   }
 
-  /** What the photo shows, by the server's answer. */
-  drawPrediction({ prediction, input }) {
+  /** The classes, the likeliest first; above them, where it is so, that it is none of them. */
+  names({ probabilities, known }) {
     const { page } = this;
     const names = page.model.classes[language()] ?? page.model.classes.en;
-    const order = prediction.probabilities.map((share, index) => [share, index]).sort((a, b) => b[0] - a[0]).slice(0, 10);
+    const order = probabilities.map((share, index) => [share, index]).sort((a, b) => b[0] - a[0]).slice(0, 10);
     const lines = order.map(([share, index]) => element("li", {}, element("span", { title: names[index] }, names[index]), bar(share), element("b", {}, probability(share))));
-    const { height, width, channels } = page.model.image;
+    return known === false
+      ? [element("p.unknown", {}, counted("unknown", names.length)), element("h3", {}, word("nearest")), element("ol.names.doubtful", {}, lines)]
+      : [element("h3", {}, word("probabilities")), element("ol.names", {}, lines)];
+  }
+
+  /** What the photo shows, and what the model saw of it, by the server's answer. */
+  drawPrediction({ prediction, input }) {
+    const { height, width, channels } = this.page.model.image;
     this.prediction.replaceChildren(
-      element("h3", {}, word("probabilities")),
-      element("ol.names", {}, lines),
+      ...(prediction ? this.names(prediction) : []),
       element(
         "div.saw",
         {},
