@@ -18,7 +18,9 @@ from vitrine.images import Picture
 KEPT = Path(__file__).parent.parent / ".bench" / "photos"
 """Where answers are kept; git ignores it."""
 
-CHUNK = 250
+CHUNK, BLOCK = 250, 2_000
+"""How many pictures are held at once, and how many answers are kept in one file."""
+
 COPIES = 3
 """How many altered copies of each photo."""
 
@@ -86,30 +88,42 @@ def answers(encoder: Encoder, what: str, pictures: Sequence[Picture]) -> Outputs
 def made_answers(encoder: Encoder, what: str, count: int, make: Callable[[int], Picture]) -> Outputs:
     """The same of pictures that are made when they are needed; `what` says which they are.
 
-    Kept in .bench/photos under the model file, the photo path's own code, and `what`.
+    Kept in .bench/photos under the model file, the photo path's own code, and `what`: a run that is stopped goes on
+    where it was, but for a block.
     """
-    title = what.split()[0]
-    place = KEPT / f"{_key(encoder, what, count)}.npz"
-    if place.exists():
-        with np.load(place) as found:
-            return Outputs(found["logits"], found["embeddings"])
-    parts = []
-    for start in range(0, count, CHUNK):
-        parts.append(encoder.run(encoder.prepare([make(i) for i in range(start, min(count, start + CHUNK))])))
-        _tell(f"{encoder.card.name} {encoder.card.seed}: {title}", min(count, start + CHUNK), count)
-    found = Outputs(np.concatenate([p.logits for p in parts]), np.concatenate([p.embeddings for p in parts]))
-    storage.make_folder(KEPT)
-    with storage.writing(place) as part, part.open("wb") as written:  # to a name, savez would add its suffix
+    title, key = f"{encoder.card.name} {encoder.card.seed}: {what.split()[0]}", _key(encoder, what, count)
+    blocks = []
+    for start in range(0, count, BLOCK):
+        places = range(start, min(count, start + BLOCK))
+        kept = KEPT / f"{key}-{start}.npz"
+        blocks.append(_read(kept) if kept.exists() else _block(encoder, places, make, kept))
+        _tell(title, places.stop, count)
+    return _joined(blocks)
+
+
+def _block(encoder: Encoder, places: range, make: Callable[[int], Picture], kept: Path) -> Outputs:
+    parts = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
+    found = _joined([encoder.run(encoder.prepare([make(i) for i in part])) for part in parts])
+    with storage.writing(kept) as file, file.open("wb") as written:  # to a name, savez would add its suffix
         np.savez(written, logits=found.logits, embeddings=found.embeddings)
     return found
 
 
+def _read(kept: Path) -> Outputs:
+    with np.load(kept) as found:
+        return Outputs(found["logits"], found["embeddings"])
+
+
+def _joined(parts: Sequence[Outputs]) -> Outputs:
+    return Outputs(np.concatenate([p.logits for p in parts]), np.concatenate([p.embeddings for p in parts]))
+
+
 def _tell(title: str, done: int, count: int) -> None:
-    """One line that grows on a terminal; elsewhere a line now and then."""
+    """One line that is written over on a terminal, elsewhere a line each."""
     text = f"{title} {done:,} of {count:,}"
     if sys.stderr.isatty():
         print(f"\r\033[K{text if done < count else ''}", end="", file=sys.stderr, flush=True)
-    elif done % 10_000 == 0 or done == count:
+    else:
         print(text, file=sys.stderr, flush=True)
 
 

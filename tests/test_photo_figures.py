@@ -20,6 +20,7 @@ import photos
 from vitrine import metrics
 from vitrine.datasets import fashion_mnist
 from vitrine.encoder import Encoder
+from vitrine.images import Picture
 
 
 def logits_of(*classes: int) -> photo_figures.Vectors:
@@ -159,6 +160,28 @@ def test_answers_are_kept_until_the_pictures_change(tmp_path: Path, monkeypatch:
     Image.fromarray(np.full((28, 28), 255, np.uint8)).save(paths[1])
     photo_data.answers(encoder, "two", paths)
     assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("KEPT", tmp_path / "kept"), ("CHUNK", 2), ("BLOCK", 4)):
+        monkeypatch.setattr(photo_data, name, value)
+    encoder = Encoder.load("compact")
+    items = np.random.default_rng(0).integers(0, 256, (10, 28, 28, 1)).astype(np.uint8)
+    asked: list[int] = []
+
+    def make(i: int) -> Picture:
+        asked.append(i)
+        if i == 6 and asked.count(6) == 1:
+            raise KeyboardInterrupt
+        item: Picture = items[i]
+        return item
+
+    with pytest.raises(KeyboardInterrupt):
+        photo_data.made_answers(encoder, "items", 10, make)
+    found = photo_data.made_answers(encoder, "items", 10, make)
+    assert asked == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 7, 8, 9]
+    assert np.allclose(found.embeddings, encoder.embed(list(items)), atol=1e-5)
+    assert len(list((tmp_path / "kept").iterdir())) == 3
 
 
 def test_a_bridge_of_class_centres_leads_to_the_class_that_the_photo_model_finds() -> None:
