@@ -45,7 +45,10 @@ def bomb() -> bytes:
     ("content", "says"),
     [
         (b"", "boot.jpg is empty (0 bytes); give a picture."),
-        (b"only text", "boot.jpg is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."),
+        (
+            b"only text",
+            "boot.jpg is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF.",
+        ),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "boot.jpg is not a picture that can be read"),
         (bomb(), "boot.jpg has more than 50,000,000 pixels; make it smaller."),
         (b"\xff\xd8\xff\xe0" + bytes(500), "boot.jpg is "),

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vitrine import storage
 from vitrine.errors import ImageError
+from vitrine.images import heif
 from vitrine.images.arrays import Pixels, array, to_pil
 from vitrine.spec import ImageSpec
 
@@ -21,9 +22,11 @@ Picture = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
 MAX_PIXELS = 89_478_485  # Pillow's own line for a decompression bomb: a quarter of a GiB of RGB
 MAX_BYTES = 200 * 2**20
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"}
+)
 _WORKING_PIXELS = 4_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG takes MPO, too
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # JPEG takes MPO, too; HEIC: see heif.py
 
 _KEPT = 16 * 2**20  # bytes; see `keep_memory`
 _SIDE = 512  # pixels: a large JPEG is decoded at a reduced scale, but no side below this;
@@ -65,12 +68,12 @@ def opened(
     try:
         if isinstance(given, Image.Image):
             return _reduced(_from_pil(given, name, pixels), side if spec else None)
-        with Image.open(io.BytesIO(given), formats=_FORMATS) as opened:
-            opened.draft(None, (side, side))  # JPEG only; None keeps the mode
+        with _open(given, name, pixels) as opened:
+            opened.draft(None, (side, side))  # JPEG, and HEIC with a small copy of that size; None keeps the mode
             return _reduced(_from_pil(opened, name, pixels), side if spec else None)
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF and TIFF."
+            f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} has more than {pixels:,} pixels; make it smaller.") from error
@@ -79,7 +82,8 @@ def opened(
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise ImageError(f"{name} is damaged ({error}); save it again.") from error
+        why = " ".join(str(error).split())  # some of them in lines
+        raise ImageError(f"{name} is damaged ({why}); save it again.") from error
 
 
 def decoders() -> ThreadPoolExecutor:
@@ -121,9 +125,22 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
     return image
 
 
-def _from_pil(image: Image.Image, name: str, pixels: int) -> Image.Image:
+def _open(content: bytes, name: str, pixels: int) -> Image.Image:
+    """The picture, not decoded yet."""
+    if not heif.is_heif(content):
+        return Image.open(io.BytesIO(content), formats=_FORMATS)
+    image = heif.opened(content)
+    _check_size(image, name, pixels)
+    return image
+
+
+def _check_size(image: Image.Image, name: str, pixels: int) -> None:
     if image.width * image.height > pixels:
         raise ImageError(f"{name} has {image.width}x{image.height} pixels; allowed are {pixels:,}. Make it smaller.")
+
+
+def _from_pil(image: Image.Image, name: str, pixels: int) -> Image.Image:
+    _check_size(image, name, pixels)
     try:
         image.load()
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
