@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -105,6 +106,38 @@ def test_show_input_draws_the_steps(cli: Cli, photo: Path) -> None:
     assert code == 0
     assert "seen.png" in err
     assert images.read(Path("seen.png")).shape[1] > 400
+
+
+def test_explain_draws_where_the_model_looked(cli: Cli, photo: Path) -> None:
+    plain = cli("classify", photo, "--json")
+    code, out, err = cli("classify", photo, photo, "--json", "--explain", "why.png", "--show-input", "seen.png")
+    assert code == 0
+    assert out == 2 * plain[1]  # it says nothing else than before
+    assert "Where the model looked: why.png" in err
+    drawn = images.read(Path("why.png"))
+    assert drawn.shape[1] > 900
+    above = drawn[: drawn.shape[0] * 5 // 6]  # the scale of colours
+    assert np.count_nonzero(np.ptp(above, axis=2) > 150) > 300  # colours that the photo has not
+    assert Path("seen.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--explain", "why.jpg"], "why.jpg does not end in .png"),
+        (["--explain", "copy.png"], "copy.png is one of the pictures that were given"),
+        (["--explain", "a.png", "--show-input", "./a.png"], "a.png is named by --show-input and by --explain"),
+    ],
+)
+def test_explain_writes_over_nothing(cli: Cli, photo: Path, arguments: list[str], says: str) -> None:
+    Image.open(photo).save("copy.png")
+    before = Path("copy.png").read_bytes()
+    code, out, err = cli("classify", "copy.png", *arguments)
+    assert (code, out) == (2, "")
+    assert one_sentence(err)
+    assert says in err
+    assert [path.name for path in Path().iterdir()] == ["copy.png"]
+    assert Path("copy.png").read_bytes() == before
 
 
 # --- index and search

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import ImageError, VitrineError
+from vitrine.errors import ImageError, InputError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine.encoder import Encoder, Prediction
     from vitrine.images import Pixels
     from vitrine.spec import ImageSpec
+
+_DRAWN = 600  # pixels: about how long the longer side of a picture is drawn
 
 Language = Annotated[Literal["en", "uk", "ru"], typer.Option("--lang", help="Language of the class names.")]
 
@@ -30,12 +32,16 @@ def classify(
             "--show-input", help="Draw what the model saw of the first picture, step by step.", show_default=False
         ),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option("--explain", help="Draw where the model looked in the first picture.", show_default=False),
+    ] = None,
 ) -> None:
     """Say what garment each picture shows.
 
     Example: vitrine classify shirt.jpg photos/ --lang uk
     """
-    output.check_picture(show_input, paths)
+    _check_pictures(show_input, explain, paths)
     from vitrine import images
     from vitrine.encoder import Encoder
 
@@ -52,9 +58,14 @@ def classify(
         except VitrineError as error:
             failed.append(str(error))
             continue
-        if show_input and not drawn:
-            label = names[prediction.class_index] if prediction.known is not False else f"none of {among(names)}"
-            _draw_steps(image, encoder, label, show_input)
+        if not drawn and (show_input or explain):
+            label = names[prediction.class_index]
+            none = f"none of {among(names)}" if prediction.known is False else None
+            if show_input:
+                _draw_steps(image, encoder, none or label, show_input)
+            if explain:
+                title = f"{label}, {prediction.probability:.1%}"
+                _draw_heat(image, encoder, f"N{none[1:]}; the nearest is {title}" if none else title, explain)
             drawn = True
         if as_json:
             output.print_json(
@@ -71,6 +82,14 @@ def classify(
         else:
             _print_prediction(source, prediction, names)
     give_up(failed)
+
+
+def _check_pictures(show_input: Path | None, explain: Path | None, paths: list[str]) -> None:
+    """Raises InputError for what cannot be drawn into."""
+    for out in (show_input, explain):
+        output.check_picture(out, paths)
+    if show_input and explain and show_input.absolute() == explain.absolute():
+        raise InputError(f"{explain} is named by --show-input and by --explain; name two files.")
 
 
 def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineError"]]:
@@ -147,6 +166,24 @@ def _draw_steps(image: "Pixels", encoder: "Encoder", label: str, path: Path) -> 
     ]
     plots.grid(tiles, path, len(tiles), f"What the model saw: {label}")
     output.say(f"What the model saw: {path}")
+
+
+def _draw_heat(image: "Pixels", encoder: "Encoder", title: str, path: Path) -> None:
+    from vitrine import explaining, images, plots
+
+    seen = images.steps(image, encoder.card.image)[-1]
+    found = explaining.explain(encoder, seen.image)
+    whole = images.to_pil(image)
+    photo = images.array(whole.reduce(max(1, max(whole.size) // _DRAWN)))
+    heat = explaining.over(found.heat, seen.frame, *photo.shape[:2])
+    tiles = [
+        plots.Tile(photo, "the picture"),
+        plots.Tile(explaining.painted(photo, heat), f"where the model looked ({found.way})"),
+        plots.Tile(seen.image, f"what the model saw, {seen.image.shape[1]}x{seen.image.shape[0]}"),
+    ]
+    scale = explaining.colours([step / 255 for step in range(256)])
+    plots.heat(tiles, scale, ("counts little", "counts most"), path, title)
+    output.say(f"Where the model looked: {path}")
 
 
 def give_up(failed: list[str]) -> None:

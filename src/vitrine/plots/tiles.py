@@ -110,13 +110,13 @@ def answers(items: Sequence[Answered], path: Path, words: Words, title: str) -> 
         lines = "\n".join(shortened(line, wide - 0.35, 9, bold=True) for line in item.title.split("\n"))
         place = (left / width, (top - 0.42) / height)
         figure.text(*place, lines, fontsize=9, color=colour, fontweight="bold", va="bottom", parse_math=False)
-        _tile(figure.add_axes((left / width, (top - 0.5 - side) / height, side / width, side / height)), item.image)
+        draw_tile(figure.add_axes((left / width, (top - 0.5 - side) / height, side / width, side / height)), item.image)
         across, deep = wide - side - names - 1.0, 0.19 * len(item.names)
         axes = figure.add_axes(
             ((left + side + names + 0.15) / width, (top - 0.5 - deep) / height, across / width, deep / height)
         )
         _bars(axes, item, words, names)
-    _title(figure, title)
+    draw_title(figure, title)
     with storage.writing(path) as part, any_script():
         figure.savefig(part, format="png", facecolor="white")
 
@@ -169,15 +169,15 @@ def _draw(
             left = 0.16 + c * (side + 0.12) + 0.25 * sum(c >= each for each in apart)
             bottom = height - head - (r + 1) * (side + gap) + gap
             axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
-            _tile(axes, tile.image)
+            draw_tile(axes, tile.image)
             caption = "\n".join(shortened(line, side) for line in tile.caption.split("\n"))
             axes.set_xlabel(caption, fontsize=CAPTION, color=tile.colour, labelpad=3, parse_math=False)
-    _title(figure, title)
+    draw_title(figure, title)
     with storage.writing(path) as part, any_script():
         figure.savefig(part, format="png", facecolor="white", metadata={"Model": model} if model else None)
 
 
-def _title(figure: Figure, title: str) -> None:
+def draw_title(figure: Figure, title: str) -> None:
     """A line on top, where there is one; lost in the middle where it is too long."""
     width, height = figure.get_size_inches()
     if title:
@@ -186,7 +186,8 @@ def _title(figure: Figure, title: str) -> None:
         figure.text(*place, line, fontsize=11, fontweight="bold", va="center", color=PLAIN, parse_math=False)
 
 
-def _tile(axes: Axes, image: Pixels) -> None:
+def draw_tile(axes: Axes, image: Pixels) -> None:
+    """A picture (h, w, 1 or 3) in a thin frame; a small one pixel by pixel."""
     grey = image.shape[2] == 1
     axes.imshow(
         image[..., 0] if grey else image,
