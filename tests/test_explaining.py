@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from small_models import halves, small_model
 from vitrine import explaining, images
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
@@ -57,6 +58,45 @@ def test_what_covers_the_place_that_counts_is_found(looking: Made, rows: slice, 
     assert found.heat[other].max() == 0
     shares = found.heat / found.heat.sum()
     assert shares[rows, columns].sum() > 0.4  # a patch that covers some of it covers more of the rest
+
+
+@pytest.mark.parametrize("outputs", [("logits", "embedding"), ("logits", "embedding", "activation")])
+@pytest.mark.parametrize(("row", "column", "name"), [(0, 0, "left"), (3, 1, "left"), (2, 2, "right"), (3, 3, "right")])
+def test_both_ways_find_the_block_that_is_bright(outputs: tuple[str, ...], row: int, column: int, name: str) -> None:
+    """Of the small model, whose evidence is the brightness of 4x4 blocks: those on the left for one class, those on the
+    right for the other.
+    """
+    image = np.zeros((28, 28, 1), np.uint8)
+    block = slice(7 * row, 7 * row + 7), slice(7 * column, 7 * column + 7)
+    image[block] = 220
+    model = small_model(outputs)
+    found = explaining.explain(model, image)
+    assert (found.label, found.way) == (name, "activation" if model.card.activation else "occlusion")
+    assert found.heat.shape == (28, 28)
+    assert found.heat.dtype == np.float32
+    y, x = np.unravel_index(found.heat.argmax(), found.heat.shape)
+    assert block[0].start <= y < block[0].stop
+    assert block[1].start <= x < block[1].stop
+    assert found.heat[block].mean() > 0.5
+    assert found.heat[(np.arange(28) + 14) % 28][:, (np.arange(28) + 14) % 28][block].max() == 0  # far from it
+
+
+def test_what_speaks_for_the_other_class_is_no_heat() -> None:
+    model = small_model(("logits", "embedding", "activation"))
+    image = halves(255, 60)
+    heat = explaining.explain(model, image).heat
+    assert heat[:, :10].min() > 0.9
+    assert heat[:, 18:].max() == 0
+
+
+@pytest.mark.parametrize("outputs", [("logits", "embedding"), ("logits", "embedding", "activation")])
+def test_a_picture_without_anything_has_no_heat(outputs: tuple[str, ...]) -> None:
+    assert not explaining.explain(small_model(outputs), halves(0, 0)).heat.any()
+
+
+def test_a_model_without_classes_looks_for_none() -> None:
+    with pytest.raises(InputError, match="knows no classes"):
+        explaining.explain(small_model(("embedding",)), halves(0, 0))
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (20, 150), (190, 260)])

@@ -1,6 +1,7 @@
 """Where a model looked: how much each place of a picture counts for the class that it was taken for.
 
-It is found out from outside (Zeiler and Fergus 2014, arXiv 1311.2901): a patch in the colour of the ground covers one
+Where the model file gives class activation maps (Zhou et al. 2016, arXiv 1512.04150), these say it. Of any other model
+it is found out from outside (Zeiler and Fergus 2014, arXiv 1311.2901): a patch in the colour of the ground covers one
 place after another, and what the class loses by it is what the place was worth.
 """
 
@@ -47,12 +48,16 @@ class Explanation:
 def explain(encoder: Encoder, image: Pixels, progress: Progress = silent) -> Explanation:
     """Where the model looked in an image (H, W, c) from `images.prepare` when it took it for the class that it did.
 
-    progress: called before every longer step; what it raises ends the work. Raises InputError, ModelFileError as
-    `Encoder.run` does.
+    progress: called before every longer step; what it raises ends the work. Raises InputError for another array, or
+    where the model has no classes; ModelFileError as `Encoder.run` does.
     """
     chosen = encoder.predictions(encoder.run(image[None]))[0]
-    found = _scaled(_smooth(_occlusion(encoder, image, chosen.class_index, progress)))
-    return Explanation(found, chosen.class_index, chosen.label, "occlusion")
+    way: Way = "activation" if encoder.card.activation else "occlusion"
+    if way == "activation":
+        evidence = _activation(encoder, image, chosen.class_index)
+    else:
+        evidence = _smooth(_occlusion(encoder, image, chosen.class_index, progress))
+    return Explanation(_scaled(evidence), chosen.class_index, chosen.label, way)
 
 
 def over(heat: Heat, frame: Frame, height: int, width: int) -> Heat:
@@ -93,6 +98,16 @@ def overlay(heat: Heat, frame: Frame, height: int, width: int) -> Pixels:
     scale = min(1.0, _SHOWN / max(height, width))
     whole = over(heat, frame, math.ceil(height * scale), math.ceil(width * scale))
     return np.concatenate([colours(whole), np.round(255 * whole[..., None]).astype(np.uint8)], axis=-1)
+
+
+def _activation(encoder: Encoder, image: Pixels, chosen: int) -> Heat:
+    """(H, W): the evidence for the class above that for all classes at the mean: what speaks for each of them alike
+    moves no probability.
+    """
+    maps = encoder.activation(image[None])[0]  # (classes, h, w)
+    evidence = maps[chosen] - maps.mean(axis=0) if len(maps) > 1 else maps[chosen]
+    height, width = image.shape[:2]
+    return np.array(Image.fromarray(evidence).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _occlusion(encoder: Encoder, image: Pixels, chosen: int, progress: Progress) -> Heat:
@@ -160,13 +175,12 @@ def _smooth(heat: Heat) -> Heat:
         weights = np.convolve(np.ones(size), np.ones(size)) / size**2  # a tent of 2 * size - 1
         padded = np.pad(heat, [(size - 1, size - 1) if each == axis else (0, 0) for each in (0, 1)], mode="edge")
         parts = [weight * padded.take(np.arange(at, at + side), axis) for at, weight in enumerate(weights)]
-        summed: Heat = np.stack(parts).sum(axis=0, dtype=np.float32)
-        heat = summed
+        heat = np.stack(parts).sum(axis=0, dtype=np.float32)
     return heat
 
 
 def _scaled(evidence: Heat) -> Heat:
     """(H, W) of 0 to 1: what is everywhere says nothing of where, and what speaks against the class is no heat."""
-    above = np.maximum(evidence - max(0.0, float(evidence.min())), 0)
+    above: Heat = np.maximum(evidence - max(0.0, float(evidence.min())), 0)
     most = float(above.max())
-    return (above / most if most > 0 else above).astype(np.float32)
+    return above / most if most > 0 else above
