@@ -1,6 +1,7 @@
 """Models that are made to look at one place only must be said to look there."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,21 @@ def test_heat_lies_on_the_thing_in_a_photo_that_was_trimmed(
     far = np.ones_like(heat, bool)
     far[max(0, top - 30) : top + 130, max(0, left - 60) : left + 120] = False
     assert not heat[far].any()  # beyond what the model saw
+
+
+@pytest.mark.parametrize(("top", "left"), [(20, 20), (20, 150), (180, 300)])
+def test_heat_lies_on_the_thing_for_a_model_of_photos(looking: Made, top: int, left: int) -> None:
+    """A thing of 100x80, lit in its middle, on a plain ground that the look for photos cuts off."""
+    photo = np.full((300, 400, 3), (20, 40, 90), np.uint8)
+    photo[top : top + 100, left : left + 80] = (160, 60, 60)
+    photo[top + 40 : top + 60, left + 30 : left + 50] = 255
+    model = looking(slice(11, 17), slice(11, 17))
+    model.card = replace(model.card, image=replace(model.card.image, ground="any"))
+    seen = images.steps(photo, model.card.image)[-1]
+    assert seen.frame != Frame(0, 0, 1, 1)
+    heat = explaining.over(explaining.explain(model, seen.image).heat, seen.frame, 300, 400)
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    assert (y, x) == pytest.approx((top + 50, left + 40), abs=12)
 
 
 @pytest.mark.parametrize("shade", [0, 77, 255])

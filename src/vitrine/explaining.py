@@ -148,8 +148,10 @@ def _spans(side: int) -> list[slice]:
 
 
 def _ground(image: Pixels, spec: ImageSpec) -> Pixels:
-    """(c,): the colour of what is not the thing: in grey the ground's own, in colour what most of the edge is like."""
-    if spec.channels == 1:
+    """(c,): the colour of what is not the thing: black or white where that is the model's ground, else what most of
+    the edge is like.
+    """
+    if spec.channels == 1 and spec.ground != "any":
         return np.array([255 if spec.ground == "light" else 0], np.uint8)
     edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])  # (n, c)
     colour: Pixels = np.median(edge, axis=0).astype(np.uint8)
