@@ -13,12 +13,21 @@ from vitrine.errors import ImageError, InputError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine.encoder import Encoder, Prediction
-    from vitrine.images import Pixels
+    from vitrine.images import Crop, Pixels
     from vitrine.spec import ImageSpec
 
 _DRAWN = 600  # pixels: about how long the longer side of a picture is drawn
 
 Language = Annotated[Literal["en", "uk", "ru"], typer.Option("--lang", help="Language of the class names.")]
+CropOption = Annotated[
+    str | None,
+    typer.Option(
+        "--crop",
+        metavar="X,Y,W,H",
+        help="Only this part of the picture, in pixels of the upright picture.",
+        show_default=False,
+    ),
+]
 
 
 def classify(
@@ -36,12 +45,16 @@ def classify(
         Path | None,
         typer.Option("--explain", help="Draw where the model looked in the first picture.", show_default=False),
     ] = None,
+    crop: CropOption = None,
 ) -> None:
     """Say what garment each picture shows.
 
     Example: vitrine classify shirt.jpg photos/ --lang uk
+
+    Example: vitrine classify street.jpg --crop 310,120,400,600 --show-input seen.png
     """
     _check_pictures(show_input, explain, paths)
+    part = parsed(crop)
     from vitrine import images
     from vitrine.encoder import Encoder
 
@@ -53,7 +66,8 @@ def classify(
         try:
             if isinstance(picture, VitrineError):
                 raise picture
-            image = images.read(picture, "Standard input" if source == "-" else None, encoder.card.image)
+            name = "Standard input" if source == "-" else None
+            image = images.read(picture, name, encoder.card.image, crop=part)
             prediction = encoder.classify([image])[0]
         except VitrineError as error:
             failed.append(str(error))
@@ -62,7 +76,7 @@ def classify(
             label = names[prediction.class_index]
             none = f"none of {among(names)}" if prediction.known is False else None
             if show_input:
-                _draw_steps(image, encoder, none or label, show_input)
+                _draw_steps(image, picture if part else None, encoder, none or label, show_input)
             if explain:
                 title = f"{label}, {prediction.probability:.1%}"
                 _draw_heat(image, encoder, f"N{none[1:]}; the nearest is {title}" if none else title, explain)
@@ -119,11 +133,18 @@ def given(source: str) -> "Path | bytes":
     return sys.stdin.buffer.read(images.MAX_BYTES + 1) if source == "-" else Path(source)
 
 
-def read(source: str, spec: "ImageSpec") -> "Pixels":
+def read(source: str, spec: "ImageSpec", crop: "Crop | None" = None) -> "Pixels":
     """The picture of that name, or that standard input holds, for a model with that spec. Raises ImageError."""
     from vitrine import images
 
-    return images.read(given(source), "Standard input" if source == "-" else None, spec)
+    return images.read(given(source), "Standard input" if source == "-" else None, spec, crop=crop)
+
+
+def parsed(crop: str | None) -> "Crop | None":
+    """Raises InputError."""
+    from vitrine import images
+
+    return None if crop is None else images.Crop.parse(crop)
 
 
 def _print_prediction(source: str, prediction: "Prediction", names: tuple[str, ...]) -> None:
@@ -157,12 +178,16 @@ def among(names: Sequence[str]) -> str:
     return f"its {number} {'class' if len(names) == 1 else 'classes'}"
 
 
-def _draw_steps(image: "Pixels", encoder: "Encoder", label: str, path: Path) -> None:
+def _draw_steps(image: "Pixels", whole: "Path | bytes | None", encoder: "Encoder", label: str, path: Path) -> None:
+    """whole: what the image is a part of."""
     from vitrine import images, plots
 
+    steps = [(step.name, step.image) for step in images.steps(image, encoder.card.image)]
+    if whole is not None:
+        steps[:1] = [("photo", images.read(whole, spec=encoder.card.image)), ("cropped", image)]
     tiles = [
-        plots.Tile(step.image, f"{number}. {step.name}\n{step.image.shape[1]}x{step.image.shape[0]}")
-        for number, step in enumerate(images.steps(image, encoder.card.image), 1)
+        plots.Tile(shown, f"{number}. {name}\n{shown.shape[1]}x{shown.shape[0]}")
+        for number, (name, shown) in enumerate(steps, 1)
     ]
     plots.grid(tiles, path, len(tiles), f"What the model saw: {label}")
     output.say(f"What the model saw: {path}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vitrine.catalogue.local import LocalCatalogue
     from vitrine.catalogue.relevance import Example
     from vitrine.encoder import Encoder
-    from vitrine.images import Pixels
+    from vitrine.images import Crop, Pixels
 
 
 def search(
@@ -52,6 +52,7 @@ def search(
         Path | None, typer.Option("--out", help="Draw query and matches into this PNG.", show_default=False)
     ] = None,
     as_json: output.Json = False,
+    crop: look.CropOption = None,
 ) -> None:
     """Find what looks like a picture. Scores are cosine similarities: 1 is the same, 0 has nothing in common. Several
     examples become one query: the mean of the like less half the mean of the unlike.
@@ -65,6 +66,11 @@ def search(
             "Name one picture to search with, or one item of the catalogue with --id, or several of both with --like."
         )
     output.check_picture(out, [path or "", *(like or []), *(unlike or [])])
+    part = look.parsed(crop)
+    if part is not None and path is None:
+        raise InputError(
+            "--crop is a part of the one picture to search with; name that picture without --like or --id."
+        )
     from vitrine.catalogue import filters, relevance
     from vitrine.catalogue.local import LocalCatalogue
 
@@ -72,7 +78,7 @@ def search(
         condition = None if where is None else filters.parse(where, opened.columns())
         encoder = opened.encoder()
         examples = _Examples(opened, encoder)
-        chosen = [examples.picture(path)] if path is not None else [examples.item(id)] if id is not None else []
+        chosen = [examples.picture(path, part)] if path is not None else [examples.item(id)] if id is not None else []
         chosen += [examples.either(text) for text in like or []]
         avoided = [examples.either(text) for text in unlike or []]
         page = relevance.Page(k, offset, threshold, condition)
@@ -115,10 +121,10 @@ class _Examples:
         item = self.catalogue.item(id)
         return _Shown(Example(item.source, item.vector, id), images.read(item.thumbnail))
 
-    def picture(self, path: str) -> _Shown:
+    def picture(self, path: str, crop: "Crop | None" = None) -> _Shown:
         from vitrine.catalogue.relevance import Example
 
-        picture = look.read(path, self.encoder.card.image)
+        picture = look.read(path, self.encoder.card.image, crop)
         return _Shown(Example(path, self.encoder.embed([picture])[0]), picture)
 
     def either(self, text: str) -> _Shown:

@@ -18,6 +18,7 @@ from vitrine.images.arrays import (
     thumbnail,
     to_pil,
 )
+from vitrine.images.crop import Crop
 from vitrine.images.fashion_look import TRIM
 from vitrine.images.grounds import Ground, looks_like_fashion_mnist, plain_ground
 from vitrine.images.looks import prepare, steps
@@ -38,6 +39,7 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "TRIM",
+    "Crop",
     "Frame",
     "Ground",
     "Picture",

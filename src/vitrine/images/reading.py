@@ -16,6 +16,7 @@ from vitrine import storage
 from vitrine.errors import ImageError
 from vitrine.images import heif
 from vitrine.images.arrays import Pixels, array, to_pil
+from vitrine.images.crop import Crop
 from vitrine.spec import ImageSpec
 
 Picture = str | Path | bytes | Image.Image | npt.NDArray[Any]
@@ -25,6 +26,7 @@ MAX_BYTES = 200 * 2**20
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"}
 )
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF's orientations that make a picture's width its height
 _WORKING_PIXELS = 4_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # JPEG takes MPO, too; HEIC: see heif.py
 
@@ -34,21 +36,32 @@ _SEEN_SIDE, _SEEN_TIMES = 256, 8  # for a model, neither below this nor below so
 _PHOTO_TIMES = 4  # for one that wants photos as they are, fewer: nothing of them is picked out pixel by pixel
 
 
-def read(picture: Picture, name: str | None = None, spec: ImageSpec | None = None, pixels: int = MAX_PIXELS) -> Pixels:
+def read(
+    picture: Picture,
+    name: str | None = None,
+    spec: ImageSpec | None = None,
+    pixels: int = MAX_PIXELS,
+    crop: Crop | None = None,
+) -> Pixels:
     """The picture as (h, w, 1) grey or (h, w, 3) RGB, uint8: first frame, EXIF orientation applied, alpha laid on
     white.
 
     name: what to call it in an error; a path is called by itself. spec: what the model wants that is to see it.
-    pixels: how many it may have, at most 89 million.
+    pixels: how many it may have, at most 89 million. crop: the part of it that is meant, in pixels of the upright
+    picture; then what is said of a picture below holds for the part.
     Large JPEGs are decoded at 1/2, 1/4 or 1/8 scale, no side below 512 pixels; for a model every large picture is
     reduced so, no side below 256, or 8 times what the model wants to see (4 times where it wants photos as they are).
     Whatever then has more than 4 million pixels is averaged down by a whole factor.
-    Raises ImageError: missing, empty, not a picture, damaged, too many pixels or over 200 MiB.
+    Raises ImageError: missing, empty, not a picture, damaged, too many pixels or over 200 MiB; a crop
+    that reaches beyond it.
     """
     if isinstance(picture, np.ndarray):
         image = _from_array(picture)
+        if crop is not None:
+            whole = to_pil(image)
+            image = array(crop.part(whole, whole.size, name or "The picture"))
         return image if spec is None else array(_reduced(to_pil(image), _side(spec)))
-    return array(opened(picture, name, spec, pixels))
+    return array(opened(picture, name, spec, pixels, crop))
 
 
 def opened(
@@ -56,6 +69,7 @@ def opened(
     name: str | None = None,
     spec: ImageSpec | None = None,
     pixels: int = MAX_PIXELS,
+    crop: Crop | None = None,
 ) -> Image.Image:
     """As `read`, but as a PIL image of mode L or RGB."""
     side = _side(spec) if spec else _SIDE
@@ -67,10 +81,11 @@ def opened(
         raise ImageError(f"{name} has more than {MAX_BYTES:,} bytes; make it smaller.")
     try:
         if isinstance(given, Image.Image):
-            return _reduced(_from_pil(given, name, pixels), side if spec else None)
+            return _reduced(_from_pil(given, name, pixels, crop, given.size), side if spec else None)
         with _open(given, name, pixels) as opened:
-            opened.draft(None, (side, side))  # JPEG, and HEIC with a small copy of that size; None keeps the mode
-            return _reduced(_from_pil(opened, name, pixels), side if spec else None)
+            size = opened.size
+            opened.draft(None, _drafted(size, side, crop))  # JPEG, HEIC with a small copy; None keeps the mode
+            return _reduced(_from_pil(opened, name, pixels, crop, size), side if spec else None)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is not a picture that can be read; allowed are JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF."
@@ -139,8 +154,28 @@ def _check_size(image: Image.Image, name: str, pixels: int) -> None:
         raise ImageError(f"{name} has {image.width}x{image.height} pixels; allowed are {pixels:,}. Make it smaller.")
 
 
-def _from_pil(image: Image.Image, name: str, pixels: int) -> Image.Image:
+def _drafted(size: tuple[int, int], side: int, crop: Crop | None) -> tuple[int, int]:
+    """The smallest size at which a picture may be decoded so that no side of the part that is meant is below `side`."""
+    if crop is None:
+        return side, side
+    scale = max(1.0, min(crop.width, crop.height) / side)
+    return math.ceil(size[0] / scale), math.ceil(size[1] / scale)
+
+
+def _from_pil(image: Image.Image, name: str, pixels: int, crop: Crop | None, size: tuple[int, int]) -> Image.Image:
+    """The picture, or the part of it that is meant, as grey or RGB, upright. size: what it has when decoded whole."""
     _check_size(image, name, pixels)
+    upright = _upright(image)
+    if crop is not None:
+        sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS and upright is not image
+        upright = crop.part(upright, size[::-1] if sideways else size, name)
+    plain = _eight_bit(upright)
+    factor = math.ceil(math.sqrt(plain.width * plain.height / _WORKING_PIXELS))
+    return plain if factor < 2 else plain.reduce(factor)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Decoded, and turned as its EXIF says."""
     try:
         image.load()
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
@@ -148,9 +183,7 @@ def _from_pil(image: Image.Image, name: str, pixels: int) -> Image.Image:
     except (struct.error, SyntaxError, ValueError, TypeError, KeyError):  # damaged EXIF: the picture itself may be well
         upright = image
     upright.load()  # again, where its EXIF was in the way
-    plain = _eight_bit(upright)
-    factor = math.ceil(math.sqrt(plain.width * plain.height / _WORKING_PIXELS))
-    return plain if factor < 2 else plain.reduce(factor)
+    return upright
 
 
 def _side(spec: ImageSpec) -> int:

@@ -16,7 +16,7 @@ from vitrine.catalogue import Item, Vectors, content_hash, filters, relevance
 from vitrine.catalogue.relevance import Example, Page
 from vitrine.encoder import Outputs, Prediction
 from vitrine.errors import ImageError, InputError, ItemError
-from vitrine.images import Pixels
+from vitrine.images import Crop, Pixels
 from vitrine.server.desks import Desk
 
 Answer = dict[str, Any]
@@ -36,10 +36,11 @@ class File(Protocol):
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that was sent. name: what its sender calls it, in plain characters."""
+    """A picture that was sent. name: what its sender calls it, in plain characters. crop: the part that is meant."""
 
     name: str
     file: File
+    crop: Crop | None = None
 
     def content(self) -> bytes:
         """All of it, each time: a question may be asked twice. The limit of a whole request is the limit here."""
@@ -222,14 +223,14 @@ def embedded(desk: Desk, upload: Upload) -> Vectors:
 
 
 def _see(desk: Desk, upload: Upload) -> _Seen:
-    return _see_content(desk, upload.content(), upload.name)
+    return _see_content(desk, upload.content(), upload.name, upload.crop)
 
 
-def _see_content(desk: Desk, content: bytes, name: str) -> _Seen:
+def _see_content(desk: Desk, content: bytes, name: str, crop: Crop | None = None) -> _Seen:
     desk.go_on()
     spec = desk.encoder.card.image
     with desk.counters.stage("decode"):
-        image = images.prepare(images.read(content, name, spec, desk.limits.pixels), spec)
+        image = images.prepare(images.read(content, name, spec, desk.limits.pixels, crop), spec)
     return _run(desk, image, name)
 
 

@@ -22,8 +22,8 @@ async def classify(
     request: Request, form: Annotated[schemas.ClassifyForm, Form(media_type=_MULTIPART)]
 ) -> JSONResponse:
     """What garment a picture shows."""
-    look = Look(form.lang, form.show_input)
-    return JSONResponse(await desks_of(request).ask(lambda desk: answers.classify(desk, upload(form.image), look)))
+    look, picture = Look(form.lang, form.show_input), upload(form.image, form.crop)
+    return JSONResponse(await desks_of(request).ask(lambda desk: answers.classify(desk, picture, look)))
 
 
 @router.post("/search", response_model=schemas.SearchAnswer, responses=documented(400, 404, 408, 413, 422, 503))
@@ -32,7 +32,7 @@ async def search(request: Request, form: Annotated[schemas.SearchForm, Form(medi
     shows.
     """
     wanted = Wanted(
-        pictures=list(answers.weighted(uploads(form.image), form.image_weight)),
+        pictures=list(answers.weighted(uploads(form.image, form.crop), form.image_weight)),
         unlike_pictures=uploads(form.unlike_image),
         like=[_weighted(text) for text in form.like],
         unlike=[_weighted(text) for text in form.unlike],

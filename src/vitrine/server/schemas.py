@@ -25,6 +25,14 @@ Examples = Annotated[
     list[Weighted],
     Field(max_length=EXAMPLES, description="An item's id, or ID:WEIGHT; may be repeated.", examples=[["12", "40:0.5"]]),
 ]
+Crop = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9]{1,9}(,[0-9]{1,9}){3})?$",
+        description="The part of the picture that is meant: x,y,width,height in pixels of the upright picture.",
+        examples=["40,60,200,300"],
+    ),
+]
 Lang = Annotated[Language, Field(description="Language of the class names.")]
 ShowInput = Annotated[bool, Field(description="Also answer with what the model saw, as a PNG in a data: address.")]
 
@@ -39,6 +47,7 @@ class ClassifyForm(Form):
     image: Annotated[UploadFile, Field(description="The picture.")]
     lang: Lang = "en"
     show_input: ShowInput = False
+    crop: Crop = ""
 
 
 class SearchForm(Form):
@@ -69,6 +78,10 @@ class SearchForm(Form):
     ] = None
     lang: Lang = "en"
     show_input: ShowInput = False
+    crop: Annotated[
+        list[Crop],
+        Field(max_length=PICTURES, description="A crop of each picture, in their order; empty for all of one."),
+    ] = []
 
 
 class CompareForm(Form):
