@@ -56,10 +56,15 @@ def see(encoder: Encoder, look: Callable[[Pixels], Pixels], photos: Sequence[Pat
 
 
 def trained_report_b(train: Dataset, folder: Path) -> Path:
-    """Report B's net, trained by its recipe; about a minute on two cores. The model file."""
-    from vitrine.training import loop, recipe
+    """Report B's net, trained by its recipe where `folder` does not hold it yet; about a minute on two cores. The model
+    file.
+    """
+    from vitrine.training import checkpoints, loop, recipe
 
-    return loop.train(recipe.load("report-b-mlp", {"seed": "0"}), train, folder).model
+    model = folder / loop.MODEL_FILE
+    if not model.exists():
+        loop.train(recipe.load("report-b-mlp", {"seed": "0"}), train, folder, resume=checkpoints.exists(folder))
+    return model
 
 
 # --- bridges: from a photo to a vector in the space of a catalogue that another model made

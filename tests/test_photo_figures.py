@@ -146,6 +146,22 @@ def test_report_bs_way_and_the_crude_cut_out() -> None:
     assert photo_baselines.cut_out(np.full((9, 9, 1), 7, np.uint8)).shape == (28, 28, 1)
 
 
+def test_report_bs_net_is_trained_once_and_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vitrine.datasets import drawn_garments
+    from vitrine.training import recipe
+
+    short = recipe.load("report-b-mlp", {"seed": "0", "epochs": "2"})
+    monkeypatch.setattr(recipe, "load", lambda name, overrides: short)
+    train = drawn_garments.load(train=400, test=10).train
+    model = photo_baselines.trained_report_b(train, tmp_path / "run")
+    content = model.read_bytes()
+    assert photo_baselines.trained_report_b(train, tmp_path / "run").read_bytes() == content
+    model.unlink()  # as where it was stopped before the end
+    assert Encoder.load(photo_baselines.trained_report_b(train, tmp_path / "run")).card.name == "report-b-mlp"
+
+
 def test_answers_are_kept_until_the_pictures_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_data, "KEPT", tmp_path / "kept")
     encoder = Encoder.load("compact")
