@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pictures import Cli, save_folder
-from vitrine import images
+from vitrine import explaining, images
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
@@ -100,6 +100,25 @@ def test_what_the_model_saw(client: TestClient, encoder: Encoder, photo: Path, b
         shown = answer(client.post(address, files=boot, data={"show_input": "true"}))["input"]
         png = base64.b64decode(shown.removeprefix("data:image/png;base64,"))
         assert np.array_equal(images.read(png), encoder.prepare([photo])[0])
+
+
+def test_where_the_model_looked(
+    client: TestClient, cli: Cli, encoder: Encoder, photo: Path, boot: dict[str, Any]
+) -> None:
+    found = answer(client.post("/api/explain", files=boot, data={"lang": "uk"}))
+    agree(found, said(cli, "classify", photo, "--lang", "uk"))
+    assert found["way"] == "occlusion"
+    heat = Image.open(io.BytesIO(base64.b64decode(found["heat"].removeprefix("data:image/png;base64,"))))
+    whole = images.opened(photo)
+    assert heat.mode == "RGBA"
+    assert heat.width / heat.height == pytest.approx(whole.width / whole.height, rel=0.02)
+    seen = images.steps(whole, encoder.card.image)[-1]
+    wanted = explaining.overlay(explaining.explain(encoder, seen.image).heat, seen.frame, whole.height, whole.width)
+    assert np.abs(np.asarray(heat).astype(int) - wanted)[..., 3].max() <= 1  # one thread, or several
+    part = answer(client.post("/api/explain", files=boot, data={"crop": "0,0,100,50"}))
+    small = Image.open(io.BytesIO(base64.b64decode(part["heat"].removeprefix("data:image/png;base64,"))))
+    assert small.size == (100, 50)
+    assert 'vitrine_stage_seconds_count{stage="explain"} 2.0' in client.get("/metrics").text
 
 
 def test_search_answers_as_the_command_does_and_says_what_it_shows(

@@ -40,7 +40,7 @@ def bomb() -> bytes:
 # --- pictures
 
 
-@pytest.mark.parametrize("address", ["/api/classify", "/api/search", "/api/compare", "/api/items"])
+@pytest.mark.parametrize("address", ["/api/classify", "/api/explain", "/api/search", "/api/compare", "/api/items"])
 @pytest.mark.parametrize(
     ("content", "says"),
     [

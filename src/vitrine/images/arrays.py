@@ -70,7 +70,7 @@ def resize(batch: Pixels, spec: ImageSpec) -> Pixels:
 
 
 def png(image: Pixels) -> bytes:
-    """The image as it is, pixel by pixel."""
+    """The image as it is, pixel by pixel; one of four channels is RGBA."""
     written = io.BytesIO()
     to_pil(image).save(written, "PNG", compress_level=1)
     return written.getvalue()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vitrine import images
+from vitrine import explaining, images
 from vitrine.catalogue import Item, Vectors, content_hash, filters, relevance
 from vitrine.catalogue.relevance import Example, Page
 from vitrine.encoder import Outputs, Prediction
@@ -96,6 +96,21 @@ def classify(desk: Desk, upload: Upload, look: Look) -> Answer:
     seen = _see(desk, upload)
     model = {"source": seen.source, "model": desk.encoder.card.name}
     return {**model, **_prediction(desk, seen.outputs, look.lang), "input": _input(seen, look)}
+
+
+def explain(desk: Desk, upload: Upload, look: Look) -> Answer:
+    """As `schemas.ExplainAnswer`. Raises ImageError; InputError where the model has no classes."""
+    desk.go_on()
+    spec = desk.encoder.card.image
+    with desk.counters.stage("decode"):
+        photo = images.opened(upload.content(), upload.name, spec, desk.limits.pixels, upload.crop)
+        *_, step = images.steps(photo, spec)
+    seen = _run(desk, step.image, upload.name)
+    facts = {"source": seen.source, "model": desk.encoder.card.name, **_prediction(desk, seen.outputs, look.lang)}
+    with desk.counters.stage("explain"):
+        found = explaining.explain(desk.encoder, step.image, lambda done, total: desk.go_on())
+    heat = explaining.overlay(found.heat, step.frame, photo.height, photo.width)
+    return {**facts, "way": found.way, "heat": _address(heat)}
 
 
 def search(desk: Desk, wanted: Wanted, look: Look) -> Answer:
@@ -271,7 +286,12 @@ def _prediction(desk: Desk, outputs: Outputs, lang: str) -> Answer:
 def _input(seen: _Seen, look: Look) -> str | None:
     if not look.input:
         return None
-    return f"data:image/png;base64,{base64.b64encode(images.png(seen.image)).decode()}"
+    return _address(seen.image)
+
+
+def _address(image: Pixels) -> str:
+    """A PNG in a data: address."""
+    return f"data:image/png;base64,{base64.b64encode(images.png(image)).decode()}"
 
 
 def _original(item: Item) -> bytes | None:

@@ -26,6 +26,13 @@ async def classify(
     return JSONResponse(await desks_of(request).ask(lambda desk: answers.classify(desk, picture, look)))
 
 
+@router.post("/explain", response_model=schemas.ExplainAnswer, responses=documented(400, 408, 413, 422, 503))
+async def explain(request: Request, form: Annotated[schemas.ExplainForm, Form(media_type=_MULTIPART)]) -> JSONResponse:
+    """Where in a picture the model looked when it said what garment that shows."""
+    look, picture = Look(form.lang), upload(form.image, form.crop)
+    return JSONResponse(await desks_of(request).ask(lambda desk: answers.explain(desk, picture, look)))
+
+
 @router.post("/search", response_model=schemas.SearchAnswer, responses=documented(400, 404, 408, 413, 422, 503))
 async def search(request: Request, form: Annotated[schemas.SearchForm, Form(media_type=_MULTIPART)]) -> JSONResponse:
     """What looks like a picture, like an item, or like several and unlike others. Of a picture it also says what it

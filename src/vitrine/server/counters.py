@@ -30,7 +30,7 @@ class Counters:
         )
         self.stages = Histogram(
             "vitrine_stage_seconds",
-            "Time of a thread in decoding, in the model, in the search.",
+            "Time of a thread in decoding, in the model, in the search, in finding out where the model looked.",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,

@@ -50,6 +50,12 @@ class ClassifyForm(Form):
     crop: Crop = ""
 
 
+class ExplainForm(Form):
+    image: Annotated[UploadFile, Field(description="The picture.")]
+    lang: Lang = "en"
+    crop: Crop = ""
+
+
 class SearchForm(Form):
     """Several examples become one query: the mean of the like less half the mean of the unlike, each times its
     weight.
@@ -143,6 +149,19 @@ class ClassifyAnswer(Prediction):
             ]
         }
     )
+
+
+class ExplainAnswer(Prediction):
+    """The keys of `vitrine classify --json`, and where the model looked when it took the picture for `label`. way: by
+    the model's own activation maps, or by occlusion. heat: a PNG (RGBA) in a data: address, to be laid over the whole
+    picture, or its crop, and stretched to its size; the opacity of a pixel, 0 to 255, is how much that place counted,
+    255 for most.
+    """
+
+    source: str
+    model: str
+    way: Literal["activation", "occlusion"]
+    heat: str
 
 
 class Match(BaseModel):

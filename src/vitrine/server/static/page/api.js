@@ -108,6 +108,8 @@ export const place = (photo, signal) => post("api/map/place", [["image", photo]]
 
 export const classify = (photo, lang, signal) => post("api/classify", [["image", photo], ["lang", lang], ["show_input", "true"]], { signal });
 
+export const explain = (photo, lang, signal) => post("api/explain", [["image", photo], ["lang", lang]], { signal });
+
 /** sides: two of Blob or id. The server takes pictures before items: `swapped` says that they came the other way round. */
 export async function compare(sides, lang, signal) {
   const swapped = typeof sides[0] === "number" && typeof sides[1] !== "number";

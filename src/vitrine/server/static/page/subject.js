@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { bar, button, element, picture } from "./element.js";
 import * as photo from "./photo.js";
+import { Why } from "./why.js";
 import { counted, language, probability, word } from "./words.js";
 
 /** Which subject a state has; its box is no part of that. */
@@ -38,7 +39,8 @@ export class Subject {
   leave() {
     this.key = null;
     this.box?.stop();
-    this.box = this.prediction = this.heading = null;
+    this.why?.hide();
+    this.box = this.why = this.prediction = this.heading = null;
     if (this.address) URL.revokeObjectURL(this.address);
     this.address = null;
   }
@@ -53,6 +55,7 @@ export class Subject {
 
   narrow(crop) {
     this.box?.setBox(crop);
+    this.why?.about(crop);
     if (this.whole) this.whole.hidden = !crop;
   }
 
@@ -67,6 +70,8 @@ export class Subject {
     this.prediction = element("div", { "aria-live": "polite" });
     const image = picture(this.address, word("asked"));
     this.box = photo.cropper(image, crop, { crop: word("crop") }, (crop) => page.go({ crop }));
+    this.why = page.model.classes.en.length ? new Why(page, whole, crop, this.box.frame) : null;
+    this.saw = element("div");
     const off = () => {
       this.box.frame.focus();
       page.go({ crop: null });
@@ -80,6 +85,8 @@ export class Subject {
       this.heading,
       element("p.soft.small", {}, word("crop.tip"), " ", this.finger(), this.whole),
       this.prediction,
+      this.why?.place ?? "",
+      this.saw,
       element("div.row", {}, this.others(), add),
     );
   }
@@ -125,8 +132,9 @@ export class Subject {
   /** What the photo shows, and what the model saw of it, by the server's answer. */
   drawPrediction({ prediction, input }) {
     const { height, width, channels } = this.page.model.image;
-    this.prediction.replaceChildren(
-      ...(prediction ? this.names(prediction) : []),
+    this.prediction.replaceChildren(...(prediction ? this.names(prediction) : []));
+    if (this.why) this.why.place.hidden = !prediction;
+    this.saw.replaceChildren(
       element(
         "div.saw",
         {},
