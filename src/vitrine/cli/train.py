@@ -78,6 +78,10 @@ def train(
     with output.stage(f"Load {read.data.name}") as progress:
         loaded = by_name.load(read.data.name, data_dir, look(read), progress)
     output.list_unreadable(loaded.unreadable)
+    beside = None
+    if read.data.beside:
+        with output.stage(f"Load {read.data.beside}") as progress:
+            beside = by_name.load(read.data.beside, data_dir, progress=progress).splits.train
     again = shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])])
     if tune:
         short = tune_epochs or -(-read.training.epochs // 5)
@@ -85,7 +89,7 @@ def train(
         return
     result = stoppable(
         lambda watch: loop.train(
-            read, loaded.splits.train, run, resume=resume, until=until, device=device, watch=watch
+            read, loaded.splits.train, run, beside=beside, resume=resume, until=until, device=device, watch=watch
         ),
         run,
         as_json,
@@ -182,9 +186,10 @@ def look(recipe: "Recipe") -> "ImageSpec":
     """The look that pictures of a folder are brought to."""
     from dataclasses import replace
 
-    from vitrine.datasets.image_folder import PLAIN_GREY
+    from vitrine.datasets.image_folder import PHOTO, PLAIN_GREY
 
-    return replace(PLAIN_GREY, height=recipe.data.size, width=recipe.data.size)
+    plain = PHOTO if recipe.model.name == "photo" else PLAIN_GREY
+    return replace(plain, height=recipe.data.size, width=recipe.data.size)
 
 
 def _overrides(arguments: list[str]) -> dict[str, str]:

@@ -24,6 +24,9 @@ from vitrine.spec import ImageSpec
 PLAIN_GREY = ImageSpec(28, 28, 1, "dark", (0.0,), (1.0,))
 """The look of Fashion-MNIST."""
 
+PHOTO = ImageSpec(128, 128, 3, "any", (0.0,) * 3, (1.0,) * 3)
+"""Photos in colour."""
+
 _CACHE_VERSION = 3  # to be raised when `images.prepare` changes what it gives
 
 

@@ -28,11 +28,14 @@ from vitrine.errors import DataError, InputError
 from vitrine.modelfile import ModelCard
 from vitrine.similarity import Similarity
 from vitrine.spec import ImageSpec
-from vitrine.training import checkpoints, losses, models, samplers, summary
+from vitrine.training import checkpoints, losses, models, summary
 from vitrine.training.checkpoints import Checkpoint
 from vitrine.training.export import export
+from vitrine.training.lessons import ClassLesson, Lesson, as_tensors
+from vitrine.training.photo import export as photo_export
+from vitrine.training.photo import units as photo_units
+from vitrine.training.photo.lesson import PhotoLesson
 from vitrine.training.recipe import DataTable, OptimiserTable, Recipe, ScheduleTable, names
-from vitrine.training.transforms import augment
 
 MODEL_FILE = "model.onnx"
 
@@ -105,6 +108,7 @@ def train(
     dataset: Dataset,
     run: Path,
     *,
+    beside: Dataset | None = None,
     resume: bool = False,
     until: float | None = None,
     device: str = "cpu",
@@ -112,17 +116,23 @@ def train(
 ) -> Result:
     """Train `recipe` on `dataset` (its training part) and write everything into the folder `run`.
 
-    resume: go on from the folder's checkpoint, or export a finished run again; the recipe (but for ONLY_FOR_EXPORT) and
+    beside: the training part of what `data.beside` names. resume: go on from the folder's checkpoint, or export a finished run again; the recipe (but for ONLY_FOR_EXPORT) and
     the data must be those that it was started with. until: stop, and export, after the first epoch whose validation
     accuracy reaches it. Raises InputError (a run is there already, or none to resume, or another recipe), DataError,
     StorageError, ModelFileError.
     """
-    learnt = learn(recipe, dataset, run, resume=resume, until=until, device=device, watch=watch or Watch())
-    network = learnt.state.averaged.eval()
-    network.fit(learnt.seen)
-    _write_run(run, learnt.facts, learnt.state, learnt.seen[:1])  # with what was fitted
-    table = _head_table(learnt.state.objective)
-    card = export(network, recipe, learnt.image, learnt.facts["data"], learnt.validation, run / MODEL_FILE, table)
+    learnt = learn(
+        recipe, dataset, run, beside=beside, resume=resume, until=until, device=device, watch=watch or Watch()
+    )
+    network, lesson = learnt.state.averaged.eval(), learnt.state.lesson
+    data, path = learnt.facts["data"], run / MODEL_FILE
+    if isinstance(lesson, PhotoLesson):
+        card = photo_export.export(network, lesson, learnt.image, data, learnt.validation, path)
+    else:
+        network.fit(learnt.seen)
+        _write_run(run, learnt.facts, learnt.state, learnt.seen[:1])  # with what was fitted
+        table = _head_table(learnt.state.objective)
+        card = export(network, recipe, learnt.image, data, learnt.validation, path, table)
     return Result(
         run / MODEL_FILE, card, learnt.history, models.parameter_count(network), _unvalidated(recipe, learnt.validation)
     )
@@ -150,7 +160,15 @@ class Learnt:
 
 
 def learn(
-    recipe: Recipe, dataset: Dataset, run: Path, *, resume: bool, until: float | None, device: str, watch: Watch
+    recipe: Recipe,
+    dataset: Dataset,
+    run: Path,
+    *,
+    beside: Dataset | None = None,
+    resume: bool,
+    until: float | None,
+    device: str,
+    watch: Watch,
 ) -> Learnt:
     """`train` up to the last epoch: all but the model file."""
     check_device(device)
@@ -160,7 +178,9 @@ def learn(
         "recipe": recipe.to_json(),
         "data": {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()},
     }
-    state = _State(recipe, image, len(dataset.class_names["en"]), device)
+    if beside:
+        facts["data"]["beside"] = {"name": beside.name, "images": len(beside), "checksum": beside.checksum()}
+    state = _State(_lesson(recipe, training, beside, image, device))
     if recipe.model.start and not resume:
         _start_from(state.network, run.parent / recipe.model.start, facts)
         state.averaged.load_state_dict(state.network.state_dict())
@@ -171,16 +191,16 @@ def learn(
     elif checkpoints.exists(run) or (run / MODEL_FILE).exists():
         raise InputError(f"There is a run in {run} already; go on with it (--resume), or name another folder (--out).")
 
-    images, labels = _as_tensors(training, image, device)
-    _write_run(run, facts, state, images[:1])
-    seen, truth = _as_tensors(validation, image, device)
+    seen, truth = as_tensors(validation, image, device)
+    _write_run(run, facts, state, seen[:1])
     for epoch in range(len(history) + 1, recipe.training.epochs + 1):
         if until is not None and history and history[-1].validation_accuracy >= until:
             break
         start = time.perf_counter()
-        loss, accuracy = _train_epoch(state, images, labels, epoch, watch)
+        loss, accuracy = _train_epoch(state, epoch, watch)
         seconds = time.perf_counter() - start
-        validation_loss, validation_accuracy = _evaluate(state, seen, truth)
+        with state.autocast():
+            validation_loss, validation_accuracy = state.lesson.evaluate(state.averaged.eval(), seen, truth)
         line = Epoch(
             epoch,
             loss,
@@ -189,7 +209,7 @@ def learn(
             validation_accuracy,
             state.rate,
             round(seconds, 3),
-            round(len(images) / seconds, 1),
+            round(len(training) / seconds, 1),
         )
         if not math.isfinite(loss) or not math.isfinite(validation_loss):
             worst = validation_loss if math.isfinite(loss) else loss
@@ -205,6 +225,19 @@ def learn(
         watch.epoch(line)
 
     return Learnt(state, history, image, facts, validation, seen)
+
+
+def _lesson(recipe: Recipe, training: Dataset, beside: Dataset | None, image: ImageSpec, device: str) -> Lesson:
+    if recipe.model.name != "photo":
+        return ClassLesson(recipe, training, image, device)
+    units = photo_units.of_folders(
+        training.class_names["en"],
+        beside.class_names if beside else None,
+        recipe.classes,
+        recipe.data.leave_out,
+        recipe.photograph.nothing > 0,
+    )
+    return PhotoLesson(recipe, units, training, beside, image, device)
 
 
 def _head_table(objective: losses.Objective) -> Similarity | None:
@@ -265,17 +298,13 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
 class _State:
     """All that changes while training: weights, their average, the optimiser, the number of steps taken."""
 
-    def __init__(self, recipe: Recipe, image: ImageSpec, classes: int, device: str) -> None:
-        self.recipe, self.device = recipe, device
-        torch.manual_seed(recipe.training.seed)
-        ends = [[(value - mean) / sd for mean, sd in zip(image.mean, image.sd, strict=True)] for value in (0, 1)]
-        self.black, self.white = torch.tensor(ends, device=device)  # (c,) each
-        sizes = (image.channels, image.height, classes)
-        self.network = models.build(recipe.model, *sizes, (self.black, self.white)).to(device)
+    def __init__(self, lesson: Lesson) -> None:
+        self.lesson, recipe = lesson, lesson.recipe
+        self.recipe, self.device = recipe, lesson.device
+        self.network: nn.Module = lesson.network
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know this call by keyword alone
         self.averaged = copy.deepcopy(self.network) if recipe.training.ema else self.network
-        self.objective = losses.Objective(recipe.loss, classes, self.network.compared).to(device)
-        self.network.probe = self.objective.probe
+        self.objective: nn.Module = lesson.objective
         parts = (self.objective,) if recipe.model.frozen else (self.network, self.objective)
         learnt = [parameter for part in parts for parameter in part.parameters() if parameter.requires_grad]
         self.optimiser = _optimiser(learnt, recipe.optimiser)
@@ -326,30 +355,26 @@ def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watch: Watch) -> tuple[float, float]:
+def _train_epoch(state: _State, epoch: int, watch: Watch) -> tuple[float, float]:
     """One epoch; its mean loss and accuracy."""
-    recipe = state.recipe
+    recipe, lesson = state.recipe, state.lesson
     generator = torch.Generator(state.device).manual_seed((recipe.training.seed << 20) + epoch)
     torch.manual_seed((recipe.training.seed << 20) + epoch)  # dropout draws from the global one
-    batches = _batches(recipe, labels, generator)
+    batches = lesson.batches(generator)
     n = sum(len(batch) for batch in batches)
     total_loss = torch.zeros((), device=state.device)
     right = torch.zeros((), device=state.device)
     done = 0
     start = time.perf_counter()
     state.network.train(not recipe.model.frozen)
-    state.objective.train()
+    state.lesson.objective.train()
     for chosen in batches:
-        x, y, which = _views(state, images[chosen], labels[chosen], generator)  # (v b, c, h, w), (v b,), (v b,)
-        classified = _classified(recipe, len(chosen), generator)
         state.rate = learning_rate(
             recipe.optimiser, recipe.schedule, state.steps, recipe.training.epochs * len(batches)
         )
         for group in state.optimiser.param_groups:
             group["lr"] = state.rate
-        with state.autocast(), torch.set_grad_enabled(not recipe.model.frozen):
-            logits, vectors = state.network(x, classified)
-        loss = state.objective(logits, vectors, y, which, classified)
+        loss, told = lesson.learn(chosen, (epoch - 1) / recipe.training.epochs, generator, state.autocast())
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         state.optimiser.step()
@@ -357,7 +382,7 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
         if recipe.training.ema:
             state.update_average()
         total_loss += loss.detach() * len(chosen)
-        right += (logits.argmax(1) == (y if classified is None else y[classified])).sum()
+        right += told
         done += len(chosen)
         watch.step(
             Step(
@@ -371,42 +396,6 @@ def _train_epoch(state: _State, images: Tensor, labels: Tensor, epoch: int, watc
             )
         )
     return float(total_loss) / n, float(right) / n
-
-
-def _batches(recipe: Recipe, labels: Tensor, generator: torch.Generator) -> samplers.Batches:
-    """The epoch's batches, as indices into the training images."""
-    batch = recipe.training.batch_size
-    steps = recipe.sampler.steps or math.ceil(len(labels) / batch)
-    if recipe.sampler.name == "pairs":
-        return samplers.pairs(labels, batch, steps, generator)
-    if recipe.sampler.name == "per-class":
-        return samplers.per_class(labels, batch, recipe.sampler.per_class, steps, generator)
-    return samplers.shuffled(labels, batch, generator)
-
-
-def _views(state: _State, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """One or two augmented views of each image, in blocks, with its class and its number in the batch."""
-    recipe = state.recipe
-    tables = (recipe.augmentation, recipe.second_view)[: recipe.training.views]
-    views = [augment(images, table, generator, state.black, state.white) for table in tables]
-    x = torch.cat(views).contiguous(memory_format=torch.channels_last)  # (v b, c, h, w)
-    return x, labels.repeat(len(views)), torch.arange(len(labels), device=labels.device).repeat(len(views))
-
-
-def _classified(recipe: Recipe, images: int, generator: torch.Generator) -> Tensor | None:
-    """Which rows of the two views the classifier learns from, one of each image (b,); None: all, there is one view."""
-    if recipe.training.views == 1:
-        return None
-    second = torch.rand(images, generator=generator, device=generator.device) < recipe.loss.second_view
-    return torch.arange(images, device=generator.device) + images * second
-
-
-def _evaluate(state: _State, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Cross-entropy (without smoothing) and accuracy on the validation images."""
-    network = state.averaged.eval()
-    with torch.no_grad(), state.autocast():
-        logits = torch.cat([network(part)[0].float() for part in torch.split(images, 500)])  # (n, classes)
-    return float(torch.nn.functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).float().mean())
 
 
 def learning_rate(optimiser: OptimiserTable, schedule: ScheduleTable, step: int, steps: int) -> float:
@@ -447,14 +436,7 @@ def _image_spec(training: Dataset, table: DataTable) -> ImageSpec:
             max(round(float(np.sqrt(share @ (values - middle) ** 2)), 6), 1e-3)
             for share, middle in zip(shares, means, strict=True)
         )
-    return ImageSpec(h, w, c, "dark", mean, sd)
-
-
-def _as_tensors(dataset: Dataset, image: ImageSpec, device: str) -> tuple[Tensor, Tensor]:
-    """Normalised images (n, c, h, w) float32 and labels (n,) int64, on the device."""
-    pixels = torch.from_numpy(np.ascontiguousarray(dataset.images)).to(device)  # (n, h, w, c) uint8
-    images = (pixels.float() / 255 - torch.tensor(image.mean, device=device)) / torch.tensor(image.sd, device=device)
-    return images.permute(0, 3, 1, 2), torch.from_numpy(dataset.labels.copy()).to(device)
+    return ImageSpec(h, w, c, "any" if table.beside or c == 3 else "dark", mean, sd)
 
 
 def _start_from(network: models.Network, run: Path, facts: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ class NetworkWithLooks(Network):
 
     def embedding(self, logits: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
         looks, *shape = vectors
-        rest = _joined((looks, shape[0]), self.table.shape_share) if shape else looks
+        rest = joined((looks, shape[0]), self.table.shape_share) if shape else looks
         return joint_embedding(logits.float() * self.table.sharpness, rest, self.table.looks_weight)
 
     @property
@@ -123,11 +123,11 @@ def _looks(table: ModelTable, channels: int, size: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     inputs, side = channels, size
     for width, count in zip(table.looks_widths, table.looks_blocks, strict=True):
-        layers += [_convolution(inputs, width, 3, 2), nn.ReLU(), *(BasicBlock(width, width, 1) for _ in range(count))]
+        layers += [convolution(inputs, width, 3, 2), nn.ReLU(), *(BasicBlock(width, width, 1) for _ in range(count))]
         inputs, side = width, -(-side // 2)
     return nn.Sequential(
         *layers,
-        _convolution(inputs, table.looks_channels, 1),
+        convolution(inputs, table.looks_channels, 1),
         nn.ReLU(),
         nn.Flatten(),
         nn.Linear(table.looks_channels * side * side, table.looks, bias=False),
@@ -169,7 +169,7 @@ class Shape(nn.Module):
         shape = (reduced @ self.of_places - self.offset).flatten(1)
         if not self.share:
             return shape
-        return _joined((shape, _small(images) - self.mean), self.share)
+        return joined((shape, _small(images) - self.mean), self.share)
 
 
 def _small(images: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def _small(images: Tensor) -> Tensor:
     return functional.avg_pool2d(images.float(), 4, ceil_mode=True, count_include_pad=False).flatten(1)
 
 
-def _joined(parts: tuple[Tensor, Tensor], share: float) -> Tensor:
+def joined(parts: tuple[Tensor, Tensor], share: float) -> Tensor:
     """Both (n, d), each of length 1, as one vector of length 1 in which the second decides for `share`."""
     first, second = (functional.normalize(part.float(), dim=1) for part in parts)
     return torch.cat([math.sqrt(1 - share) * first, math.sqrt(share) * second], dim=1)
@@ -262,7 +262,7 @@ class Compact(nn.Module):
     ) -> None:
         super().__init__()
         self.denoise = denoise
-        self.stem = _convolution(channels, widths[0], 3)
+        self.stem = convolution(channels, widths[0], 3)
         stages: list[nn.Module] = []
         inputs = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
@@ -342,9 +342,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.first = _convolution(inputs, width, 3, stride)
-        self.second = _convolution(width, width, 3)
-        self.shortcut = nn.Identity() if stride == 1 and inputs == width else _convolution(inputs, width, 1, stride)
+        self.first = convolution(inputs, width, 3, stride)
+        self.second = convolution(width, width, 3)
+        self.shortcut = nn.Identity() if stride == 1 and inputs == width else convolution(inputs, width, 1, stride)
         _start_at_zero(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -361,7 +361,7 @@ class ResNet50(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.stem = _convolution(channels, 64, 3, min(stride, 2))
+        self.stem = convolution(channels, 64, 3, min(stride, 2))
         self.pool = nn.MaxPool2d(3, 2, padding=1) if stride == 4 else nn.Identity()
         stages: list[nn.Module] = []
         inputs = 64
@@ -381,11 +381,11 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.down = _convolution(inputs, width, 1)
-        self.middle = _convolution(width, width, 3, stride)
-        self.up = _convolution(width, 4 * width, 1)
+        self.down = convolution(inputs, width, 1)
+        self.middle = convolution(width, width, 3, stride)
+        self.up = convolution(width, 4 * width, 1)
         self.shortcut = (
-            nn.Identity() if stride == 1 and inputs == 4 * width else _convolution(inputs, 4 * width, 1, stride)
+            nn.Identity() if stride == 1 and inputs == 4 * width else convolution(inputs, 4 * width, 1, stride)
         )
         _start_at_zero(self.up)
 
@@ -395,7 +395,7 @@ class Bottleneck(nn.Module):
         return functional.relu(self.up(y) + self.shortcut(x))
 
 
-def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
     """Convolution and batch norm; the norm's shift takes the place of a bias."""
     convolution = Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")

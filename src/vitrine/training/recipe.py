@@ -24,7 +24,8 @@ class DataTable:
     only (0: all). validation: share of the training images held out, 0 < share < 1. split: "random" (by class, by seed)
     or "last" (the last share, as Keras does). leave_out: numbers of classes whose images are not used at all, to
     measure retrieval on classes never seen. size: side of the square image, pixels. normalise: "standard" (mean 0, sd 1
-    over the training images) or "unit" (pixels / 255).
+    over the training images) or "unit" (pixels / 255). beside (model.name "photo" only): a data set that photos are
+    learnt together with; its classes are those of the model.
     """
 
     name: str = "fashion-mnist"
@@ -34,11 +35,12 @@ class DataTable:
     leave_out: tuple[int, ...] = ()
     size: int = 28
     normalise: Literal["standard", "unit"] = "standard"
+    beside: Literal["", "fashion-mnist"] = ""
 
 
 @dataclass(frozen=True)
 class ModelTable:
-    """name: "mlp", "compact", "resnet50" or "keras-resnet50". start: a recipe whose run, beside this one's, gives the
+    """name: "mlp", "compact", "resnet50", "keras-resnet50", or "photo" for photos in colour (training/photo/). start: a recipe whose run, beside this one's, gives the
     first weights ("": fresh ones). embedding: size of the features that the head classifies (compact only). widths,
     blocks: channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in
     training before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
@@ -54,8 +56,9 @@ class ModelTable:
     it that the shape has, sharpness what the logits are multiplied by.
     """
 
-    name: Literal["mlp", "compact", "resnet50", "keras-resnet50"] = "compact"
+    name: Literal["mlp", "compact", "resnet50", "keras-resnet50", "photo"] = "compact"
     start: str = ""
+    weights: str = ""
     frozen: bool = False
     embedding: int = 128
     widths: tuple[int, ...] = (16, 32, 64)
@@ -69,6 +72,9 @@ class ModelTable:
     looks_blocks: tuple[int, ...] = (1, 0)
     looks_channels: int = 8
     looks_weight: float = 0.1
+    looks_share: float = 0.5
+    kind: int = 48
+    half: bool = False
     shape_channels: int = 0
     shape_places: int = 24
     shape_picture: float = 0.0
@@ -151,6 +157,35 @@ class AugmentationTable:
 
 
 @dataclass(frozen=True)
+class PhotographTable:
+    """How photos are learnt (model.name "photo"). size: side in pixels that the net learns at. A view of a photo is a
+    window of `least` to all of its area, its sides' ratio changed by up to the factor `stretch`, turned by up to `turn`
+    degrees, mirrored in the share `mirrored`; its light changes by up to `light`; shares of views are `colourless`,
+    `blurred`, have a part erased (`erase`), or a part of another photo in them (`mix`). Each batch has so many
+    `garments` of the data set beside, the share `plain` of them as they are, the others on grounds, and so many
+    pictures by code that show `nothing`. For the share `early` of all epochs, the side is early_size and the garments
+    are early_garments.
+    """
+
+    size: int = 96
+    least: float = 0.3
+    stretch: float = 1.33
+    turn: float = 12.0
+    mirrored: float = 0.5
+    light: float = 0.4
+    colourless: float = 0.1
+    blurred: float = 0.15
+    erase: float = 0.25
+    mix: float = 0.5
+    garments: int = 24
+    plain: float = 0.5
+    nothing: int = 4
+    early: float = 0.4
+    early_size: int = 64
+    early_garments: int = 64
+
+
+@dataclass(frozen=True)
 class TrainingTable:
     """views: 1, or 2 of each image of the batch, the second made as [second_view] says. ema: decay per step of the
     exponential moving average of the weights that is evaluated and exported (0: none). precision: "bf16" autocast,
@@ -169,7 +204,9 @@ class TrainingTable:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a training gives. name: the file's stem."""
+    """Everything that decides what a training gives. name: the file's stem. classes: what the folders of photos mean,
+    folder -> class names; an empty list: none of the classes. A folder that is not named means itself.
+    """
 
     name: str
     data: DataTable = field(default_factory=DataTable)
@@ -181,6 +218,8 @@ class Recipe:
     augmentation: AugmentationTable = field(default_factory=AugmentationTable)
     second_view: AugmentationTable = field(default_factory=AugmentationTable)
     training: TrainingTable = field(default_factory=TrainingTable)
+    photograph: PhotographTable = field(default_factory=PhotographTable)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -196,6 +235,7 @@ TABLES: dict[str, type] = {
     "augmentation": AugmentationTable,
     "second_view": AugmentationTable,
     "training": TrainingTable,
+    "photograph": PhotographTable,
 }
 
 _TYPES = {table: get_type_hints(kind) for table, kind in TABLES.items()}
@@ -217,6 +257,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.looks_blocks": (0, 4096),
     "model.looks_channels": (1, 4096),
     "model.looks_weight": (0.001, 1000),
+    "model.looks_share": (0, 1),
+    "model.kind": (1, 4096),
     "model.shape_channels": (0, 4096),
     "model.shape_places": (1, 4096),
     "model.shape_picture": (0, 0.99),
@@ -240,6 +282,18 @@ _RANGES: dict[str, tuple[float, float]] = {
     "training.views": (1, 2),
     "training.seed": (0, 2**31 - 1),
     "training.ema": (0, 0.99999),
+    "photograph.size": (32, 512),
+    "photograph.early_size": (32, 512),
+    "photograph.least": (0.01, 1),
+    "photograph.stretch": (1, 4),
+    "photograph.turn": (0, 180),
+    "photograph.garments": (0, 65_536),
+    "photograph.early_garments": (0, 65_536),
+    "photograph.nothing": (0, 65_536),
+    **{
+        f"photograph.{key}": (0, 1)
+        for key in ("mirrored", "light", "colourless", "blurred", "erase", "mix", "plain", "early")
+    },
     **{
         f"{table}.{key}": ends
         for table in ("augmentation", "second_view")
@@ -273,16 +327,29 @@ def load(name_or_path: str, overrides: dict[str, str] | None = None) -> Recipe:
     except ValueError as error:  # TOMLDecodeError is one, and so is a number of thousands of digits
         raise RecipeError(f"The recipe {name_or_path} is not valid TOML: {error}.") from error
     values: dict[str, Any] = {}
+    classes = _classes(tables.pop("classes", {}), name_or_path)
     for table, entries in tables.items():
         if table not in TABLES or not isinstance(entries, dict):
             raise RecipeError(
-                f"The recipe {name_or_path} has an unknown table [{table}]; {_nearest(table, tuple(TABLES))}."
+                f"The recipe {name_or_path} has an unknown table [{table}]; {_nearest(table, (*TABLES, 'classes'))}."
             )
         for key, value in entries.items():
             values[_full_key(f"{table}.{key}", f"The recipe {name_or_path}")] = value
     for key, written in (overrides or {}).items():
         values[_full_key(key, "The command line")] = _parse(written)
-    return _build(name, values)
+    return dataclasses.replace(_build(name, values), classes=classes)
+
+
+def _classes(entries: Any, name: str) -> dict[str, tuple[str, ...]]:
+    """The table [classes]. Raises RecipeError."""
+    if not isinstance(entries, dict) or not all(
+        isinstance(names, list) and all(type(each) is str and each for each in names) for names in entries.values()
+    ):
+        raise RecipeError(
+            f"The recipe {name} has a table [classes] that is not folder = [names of classes], such as shoes ="
+            ' ["Sandal", "Sneaker"].'
+        )
+    return {folder: tuple(names) for folder, names in entries.items()}
 
 
 def _text(name_or_path: str) -> tuple[str, str]:
@@ -415,6 +482,16 @@ def _model_faults(recipe: Recipe) -> Faults:
             f"model.widths has {stages} stages and model.blocks {len(model.blocks)}; they must be as many.",
         ),
         (
+            (recipe.data.beside != "" or bool(model.weights) or model.half or bool(recipe.classes))
+            and model.name != "photo",
+            f"data.beside, model.weights, model.half and [classes] are for model.name 'photo'; it is {model.name!r}.",
+        ),
+        (
+            model.name == "photo" and (recipe.data.size < 32 or not model.looks or bool(model.start)),
+            "model.name 'photo' wants data.size 32 or more, model.looks above 0 and model.weights in place of"
+            f" model.start; they are {recipe.data.size}, {model.looks} and {model.start!r}.",
+        ),
+        (
             model.frozen and (not model.start or loss.metric != "report-a"),
             "model.frozen leaves report A's head alone to learn; it needs model.start and loss.metric 'report-a', now"
             f" {model.start!r} and {loss.metric!r}.",
@@ -437,11 +514,11 @@ def _model_faults(recipe: Recipe) -> Faults:
             f"model.denoise needs data.size 24 or more: in smaller images no place is calm; it is {recipe.data.size}.",
         ),
         (
-            model.looks > 0 and model.name != "compact",
-            f"model.looks is for model.name 'compact'; this is {model.name!r}: set model.looks to 0, or change it.",
+            model.looks > 0 and model.name not in ("compact", "photo"),
+            f"model.looks is for model.name 'compact' or 'photo'; this is {model.name!r}: set model.looks to 0, or change it.",
         ),
         (
-            model.looks > 0 and (loss.metric in ("none", "report-a") or loss.cross_entropy == 0),
+            model.looks > 0 and model.name == "compact" and (loss.metric in ("none", "report-a") or loss.cross_entropy == 0),
             "model.looks are learnt by a metric loss beside cross-entropy; loss.metric is"
             f" {loss.metric!r} and loss.cross_entropy {loss.cross_entropy:g}: change them, or set model.looks to 0.",
         ),
