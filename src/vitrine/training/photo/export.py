@@ -13,7 +13,7 @@ from vitrine.datasets import Dataset
 from vitrine.encoder import Encoder, Outputs
 from vitrine.modelfile import ModelCard, Rejection
 from vitrine.spec import ImageSpec
-from vitrine.training.export import check_answers, fit_similarity, samples, to_onnx
+from vitrine.training.export import TOLERANCE, check_answers, fit_similarity, samples, to_onnx
 from vitrine.training.photo import looks
 from vitrine.training.photo.lesson import PhotoLesson
 from vitrine.training.photo.net import PhotoForModelFile, PhotoNet
@@ -43,8 +43,8 @@ def export(
     recipe, units = lesson.recipe, lesson.units
     fitted = looks.fit(lesson, network, image.height)
     model = PhotoForModelFile(fitted, image.mean, image.sd, recipe.training.mirror).eval().cpu().float()
-    content = to_onnx(model, image, modelfile.ALL_OUTPUTS, half=recipe.model.half)
-    check_answers(model, content, samples(validation.images), HALF_TOLERANCE if recipe.model.half else None)
+    content = to_onnx(model, image, (*modelfile.OUTPUTS, modelfile.ACTIVATION), half=recipe.model.half)
+    check_answers(model, content, samples(validation.images), HALF_TOLERANCE if recipe.model.half else TOLERANCE)
     card = ModelCard(
         name=recipe.name,
         identity=modelfile.identity(content, image),
