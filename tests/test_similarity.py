@@ -253,7 +253,7 @@ def test_the_pair_metrics_are_of_images_that_the_table_did_not_see() -> None:
     labels = np.repeat(np.arange(10), 8)
     logits = random.normal(size=(80, 10)).astype(np.float32)
     logits[np.arange(80), labels] += np.tile([9.0, -3.0], 40)  # half of each class right, half wrong
-    found = export._fit_similarity(Outputs(logits, np.zeros((80, 4), np.float32)), labels)
+    found = export.fit_similarity(Outputs(logits, np.zeros((80, 4), np.float32)), labels)
     assert found[0] is not None
     assert found[0].measure == "class-product"
     left, right, same = evaluation.balanced_pairs(labels, 20_000, 1)
@@ -269,7 +269,7 @@ def test_the_measure_that_tells_pairs_better_is_taken() -> None:
     noise = random.normal(size=(400, 10)).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     for outputs, measure in ((Outputs(9 * sure, noise), "class-product"), (Outputs(9 * noise, sure), "cosine")):
-        table, measured = export._fit_similarity(outputs, labels)
+        table, measured = export.fit_similarity(outputs, labels)
         assert table is not None
         assert table.measure == measure
         assert measured["validation_pair_loss"] < 0.01

@@ -23,7 +23,7 @@ from vitrine import storage
 from vitrine.datasets import ClassNames, Dataset, Splits
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, ModelFileError, RecipeError, StorageError
-from vitrine.training import checkpoints, export, loop, losses, models, transforms
+from vitrine.training import checkpoints, export, lessons, loop, losses, models, transforms
 from vitrine.training import recipe as recipes
 from vitrine.training.layers import Conv2d
 from vitrine.training.recipe import (
@@ -491,7 +491,7 @@ def test_the_classifier_learns_from_the_views_that_it_is_told_to(looks: int) -> 
 def test_a_share_of_the_images_is_classified_from_the_second_view() -> None:
     def rows(share: float, views: int = 2) -> torch.Tensor | None:
         recipe = Recipe("r", loss=LossTable(second_view=share), training=TrainingTable(views=views))
-        return loop._classified(recipe, 2000, seeded())
+        return lessons.second_views(recipe, 2000, seeded())
 
     for share in (0.0, 0.25, 1.0):
         found = rows(share)

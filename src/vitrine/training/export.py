@@ -240,8 +240,8 @@ def samples(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def check_answers(
     model: torch.nn.Module, content: bytes, images: npt.NDArray[np.uint8], tolerance: float = TOLERANCE
 ) -> None:
-    """Raises ModelFileError when ONNX Runtime and torch differ on `images` (n, h, w, c) by more than the tolerance: in a
-    number of the embedding, in others relative to the largest one.
+    """Raises ModelFileError when ONNX Runtime and torch differ on `images` (n, h, w, c) by more than the tolerance: in
+    a number of the embedding, in others relative to the largest one.
     """
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

@@ -35,7 +35,9 @@ class Lesson(Protocol):
     def learn(
         self, chosen: Tensor, passed: float, generator: torch.Generator, autocast: Autocast
     ) -> tuple[Tensor, Tensor]:
-        """The loss on a batch (b,), and how many of it were told right; passed: the share of the epochs that are done."""
+        """The loss on a batch (b,), and how many of it were told right. passed: the share of the epochs that are
+        done.
+        """
 
     def evaluate(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """Loss and accuracy of a network like this lesson's, on images that it does not learn from (n, c, h, w)."""
@@ -70,7 +72,7 @@ class ClassLesson:
         self, chosen: Tensor, passed: float, generator: torch.Generator, autocast: Autocast
     ) -> tuple[Tensor, Tensor]:
         x, y, which = self._views(chosen, generator)  # (v b, c, h, w), (v b,), (v b,)
-        classified = self._classified(len(chosen), generator)
+        classified = second_views(self.recipe, len(chosen), generator)
         with autocast, torch.set_grad_enabled(not self.recipe.model.frozen):
             logits, vectors = self.network(x, classified)
         loss: Tensor = self.objective(logits, vectors, y, which, classified)
@@ -91,14 +93,13 @@ class ClassLesson:
         x = torch.cat(views).contiguous(memory_format=torch.channels_last)  # (v b, c, h, w)
         return x, labels.repeat(len(views)), torch.arange(len(labels), device=labels.device).repeat(len(views))
 
-    def _classified(self, images: int, generator: torch.Generator) -> Tensor | None:
-        """Which rows of the two views the classifier learns from, one of each image (b,); None: all, there is one
-        view.
-        """
-        if self.recipe.training.views == 1:
-            return None
-        second = torch.rand(images, generator=generator, device=generator.device) < self.recipe.loss.second_view
-        return torch.arange(images, device=generator.device) + images * second
+
+def second_views(recipe: Recipe, images: int, generator: torch.Generator) -> Tensor | None:
+    """Which rows of the two views the classifier learns from, one of each image (b,); None: all, there is one view."""
+    if recipe.training.views == 1:
+        return None
+    second = torch.rand(images, generator=generator, device=generator.device) < recipe.loss.second_view
+    return torch.arange(images, device=generator.device) + images * second
 
 
 def as_tensors(dataset: Dataset, image: ImageSpec, device: str) -> tuple[Tensor, Tensor]:

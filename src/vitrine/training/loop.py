@@ -33,6 +33,7 @@ from vitrine.training.checkpoints import Checkpoint
 from vitrine.training.export import export
 from vitrine.training.lessons import ClassLesson, Lesson, as_tensors
 from vitrine.training.photo import export as photo_export
+from vitrine.training.photo import taken
 from vitrine.training.photo import units as photo_units
 from vitrine.training.photo.lesson import PhotoLesson
 from vitrine.training.recipe import DataTable, OptimiserTable, Recipe, ScheduleTable, names
@@ -42,6 +43,9 @@ MODEL_FILE = "model.onnx"
 ONLY_FOR_EXPORT = (
     "training.mirror",
     "model.looks_weight",
+    "model.looks_share",
+    "model.kind",
+    "model.half",
     "model.shape_channels",
     "model.shape_places",
     "model.shape_picture",
@@ -116,9 +120,9 @@ def train(
 ) -> Result:
     """Train `recipe` on `dataset` (its training part) and write everything into the folder `run`.
 
-    beside: the training part of what `data.beside` names. resume: go on from the folder's checkpoint, or export a finished run again; the recipe (but for ONLY_FOR_EXPORT) and
-    the data must be those that it was started with. until: stop, and export, after the first epoch whose validation
-    accuracy reaches it. Raises InputError (a run is there already, or none to resume, or another recipe), DataError,
+    beside: the training part of what `data.beside` names. resume: go on from the folder's checkpoint, or export a
+    finished run again; the recipe (but for ONLY_FOR_EXPORT) and the data must be those that it was started with. until:
+    stop, and export, after the first epoch whose validation accuracy reaches it. Raises InputError (a run is there already, or none to resume, or another recipe), DataError,
     StorageError, ModelFileError.
     """
     learnt = learn(
@@ -129,9 +133,11 @@ def train(
     if isinstance(lesson, PhotoLesson):
         card = photo_export.export(network, lesson, learnt.image, data, learnt.validation, path)
     else:
+        assert isinstance(network, models.Network)  # as `_lesson` made them
+        assert isinstance(lesson, ClassLesson)
         network.fit(learnt.seen)
         _write_run(run, learnt.facts, learnt.state, learnt.seen[:1])  # with what was fitted
-        table = _head_table(learnt.state.objective)
+        table = _head_table(lesson.objective)
         card = export(network, recipe, learnt.image, data, learnt.validation, path, table)
     return Result(
         run / MODEL_FILE, card, learnt.history, models.parameter_count(network), _unvalidated(recipe, learnt.validation)
@@ -183,6 +189,9 @@ def learn(
     state = _State(_lesson(recipe, training, beside, image, device))
     if recipe.model.start and not resume:
         _start_from(state.network, run.parent / recipe.model.start, facts)
+        state.averaged.load_state_dict(state.network.state_dict())
+    if recipe.model.weights and not resume:
+        taken.take(state.network, recipe.model.weights)
         state.averaged.load_state_dict(state.network.state_dict())
     history: list[Epoch] = []
     if resume:
@@ -376,7 +385,7 @@ def _train_epoch(state: _State, epoch: int, watch: Watch) -> tuple[float, float]
             group["lr"] = state.rate
         loss, told = lesson.learn(chosen, (epoch - 1) / recipe.training.epochs, generator, state.autocast())
         state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         state.optimiser.step()
         state.steps += 1
         if recipe.training.ema:
@@ -439,7 +448,7 @@ def _image_spec(training: Dataset, table: DataTable) -> ImageSpec:
     return ImageSpec(h, w, c, "any" if table.beside or c == 3 else "dark", mean, sd)
 
 
-def _start_from(network: models.Network, run: Path, facts: dict[str, Any]) -> None:
+def _start_from(network: nn.Module, run: Path, facts: dict[str, Any]) -> None:
     """Take the weights of a finished run. Raises InputError when there is none, of another network, or of other
     training images: what is held out here it may have learnt.
     """

@@ -40,9 +40,9 @@ class DataTable:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """name: "mlp", "compact", "resnet50", "keras-resnet50", or "photo" for photos in colour (training/photo/). start: a recipe whose run, beside this one's, gives the
-    first weights ("": fresh ones). embedding: size of the features that the head classifies (compact only). widths,
-    blocks: channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in
+    """name: "mlp", "compact", "resnet50", "keras-resnet50", or "photo" for photos in colour (training/photo/). start: a
+    recipe whose run, beside this one's, gives the first weights ("": fresh ones). embedding: size of the features that the
+    head classifies (compact only). widths, blocks: channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in
     training before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
     stride (resnet50 only): how many times its stem makes the image smaller, 1, 2 or 4.
     denoise (compact only): the classifier sees noisy images filtered (`models.Denoise`).
@@ -515,10 +515,13 @@ def _model_faults(recipe: Recipe) -> Faults:
         ),
         (
             model.looks > 0 and model.name not in ("compact", "photo"),
-            f"model.looks is for model.name 'compact' or 'photo'; this is {model.name!r}: set model.looks to 0, or change it.",
+            f"model.looks is for model.name 'compact' or 'photo'; this is {model.name!r}: set model.looks to 0, or"
+            " change it.",
         ),
         (
-            model.looks > 0 and model.name == "compact" and (loss.metric in ("none", "report-a") or loss.cross_entropy == 0),
+            model.looks > 0
+            and model.name == "compact"
+            and (loss.metric in ("none", "report-a") or loss.cross_entropy == 0),
             "model.looks are learnt by a metric loss beside cross-entropy; loss.metric is"
             f" {loss.metric!r} and loss.cross_entropy {loss.cross_entropy:g}: change them, or set model.looks to 0.",
         ),

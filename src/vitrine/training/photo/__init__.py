@@ -1,4 +1,4 @@
-"""Training on photos: a colour net for pictures as people bring them, from class folders, beside Fashion-MNIST or alone.
+"""Training on photos: a net in colour for pictures as people bring them, beside Fashion-MNIST or alone.
 
 units.py       what the net's logits stand for, and which of them are right for a folder of photos
 net.py         the network, and what the model file gives of it

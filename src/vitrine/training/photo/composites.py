@@ -1,4 +1,4 @@
-"""Garments of Fashion-MNIST as photos might show them: coloured, patterned, anywhere on any ground; or left as they are.
+"""Garments of Fashion-MNIST as photos might show them: in a colour, on any ground; or left as they are.
 
 They teach the net shapes that few photos show (sandals, boots), and keep it right on Fashion-MNIST itself.
 """

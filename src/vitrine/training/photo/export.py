@@ -1,5 +1,6 @@
 """A photo net as one model file: calibrated, measured and written, if ONNX Runtime answers as torch does."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from vitrine import metrics, modelfile
 from vitrine.datasets import Dataset
-from vitrine.encoder import Encoder, Outputs
+from vitrine.encoder import Encoder
 from vitrine.modelfile import ModelCard, Rejection
 from vitrine.spec import ImageSpec
 from vitrine.training.export import TOLERANCE, check_answers, fit_similarity, samples, to_onnx
@@ -67,11 +68,9 @@ def export(
 
 def _calibrated(card: ModelCard, content: bytes, units: Units, validation: Dataset) -> ModelCard:
     """The card with what is fitted and measured on the photos held out."""
-    from dataclasses import replace
-
     outputs = Encoder.from_content(content, card).run(validation.images)
     sets = units.targets(torch.from_numpy(validation.labels)).numpy()[:, : units.known]  # (n, classes)
-    known = sets.any(axis=1)
+    known: Truth = np.any(sets, axis=1)
     temperature = _temperature(outputs.logits[known], sets[known])
     energies = metrics.energy(outputs.logits)
     probabilities = metrics.softmax(outputs.logits[known], temperature)
@@ -111,8 +110,8 @@ def _threshold(energies: npt.NDArray[np.float64], known: Truth) -> float:
 
 
 def _temperature(logits: npt.NDArray[np.float32], sets: Truth) -> float:
-    """By which logits are divided so that the joint probability of each photo's set is likeliest (Guo et al. 2017, arXiv
-    1706.04599): the best of 241 from 0.1 to 10, evenly by their logarithm.
+    """By which logits are divided so that the joint probability of each photo's set is likeliest (Guo et al. 2017,
+    arXiv 1706.04599): the best of 241 from 0.1 to 10, evenly by their logarithm.
     """
     candidates = np.geomspace(0.1, 10, 241)
     return float(min(candidates, key=lambda value: _loss(logits, sets, float(value)))) if len(logits) else 1.0
@@ -127,7 +126,9 @@ def _right(logits: npt.NDArray[np.float32], sets: Truth) -> float:
     return float(sets[np.arange(len(sets)), logits.argmax(axis=1)].mean())
 
 
-def _by_set(probabilities: npt.NDArray[np.float64], sets: Truth) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _by_set(
+    probabilities: npt.NDArray[np.float64], sets: Truth
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Probabilities (n, classes) and truth (n,) in which the classes of one set count as one."""
     groups = np.unique(sets, axis=0).astype(np.float64)  # (groups, classes)
     truth = (sets[:, None] == groups[None].astype(bool)).all(axis=2).argmax(axis=1)

@@ -21,8 +21,8 @@ GROUNDS = 1024
 
 @dataclass(frozen=True)
 class Shown:
-    """A batch: images (n, 3, h, w) 0 to 1; sets (n, units) of what is right; others (n,), own (n,): of image i the share
-    own[i] is its own, the rest is of image others[i].
+    """A batch: images (n, 3, h, w) 0 to 1; sets (n, units) of what is right; others (n,), own (n,): of image i the
+    share own[i] is its own, the rest is of image others[i].
     """
 
     images: Tensor
@@ -132,5 +132,3 @@ def _floats(images: Tensor, device: str) -> Tensor:
 def _unmixed(images: Tensor, sets: Tensor) -> Shown:
     n = len(images)
     return Shown(images, sets, torch.arange(n, device=images.device), torch.ones(n, device=images.device))
-
-

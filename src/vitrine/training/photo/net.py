@@ -1,5 +1,6 @@
-"""The network for photos, and what the model file gives of it. Images come in normalised, (n, 3, h, w), of any size from
-32 pixels on."""
+"""The network for photos, and what the model file gives of it. Images come in normalised, (n, 3, h, w), of any size
+from 32 pixels on.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +82,8 @@ class Projection(nn.Module):
 
 
 class Fitted(nn.Module):
-    """A photo net with what was fitted after training: kind (n, k), what sort of thing a photo shows, in finer terms than
-    classes; looks (n, l), what this photo looks like and no other.
+    """A photo net with what was fitted after training: kind (n, k), what sort of thing a photo shows, in finer terms
+    than classes; looks (n, l), what this photo looks like and no other.
     """
 
     def __init__(self, net: PhotoNet, kind: Projection, looks: Projection, units: Units, table: ModelTable) -> None:

@@ -84,7 +84,9 @@ def of_folders(
     """
     for folder in meaning:
         if folder not in folders:
-            raise DataError(f"[classes] names the folder {folder!r}, and there is none; there are {', '.join(folders)}.")
+            raise DataError(
+                f"[classes] names the folder {folder!r}, and there is none; there are {', '.join(folders)}."
+            )
     meant = {folder: meaning.get(folder, (folder,)) for folder in folders}
     if classes is None:
         names = tuple(dict.fromkeys(name for folder in folders for name in meant[folder]))
@@ -95,7 +97,7 @@ def of_folders(
         if unknown:
             raise DataError(
                 f"The folder {folder!r} means the class {unknown[0]!r}; known are {', '.join(names)}: say in [classes]"
-                f' which it means, or none ({folder} = []).'
+                f" which it means, or none ({folder} = [])."
             )
     learnt = [folder for number, folder in enumerate(folders) if number not in left_out]
     strangers = tuple(folder for folder in learnt if not meant[folder])

@@ -20,7 +20,8 @@ def drawn(n: int, low: float, high: float, generator: torch.Generator) -> Tensor
 
 def windows(images: Tensor, size: int, table: PhotographTable, generator: torch.Generator) -> Tensor:
     """From each a window of table.least to all of its area, its sides' ratio up to table.stretch, turned by up to
-    table.turn degrees, mirrored in a share of them, at `size` pixels: one bilinear resampling; outside, the picture is mirrored.
+    table.turn degrees, mirrored in a share of them, at `size` pixels: one bilinear resampling; beyond its edges the
+    picture is mirrored.
     """
     n = len(images)
     area, ratio, across, down, turn, flip = torch.rand((6, n), generator=generator, device=images.device)
@@ -34,7 +35,8 @@ def windows(images: Tensor, size: int, table: PhotographTable, generator: torch.
         torch.stack([sign * width * angle.sin(), height * angle.cos(), (down * 2 - 1) * (1 - height)], dim=1),
     ]
     grid = functional.affine_grid(torch.stack(rows, dim=1), [n, 3, size, size], align_corners=False)
-    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    found: Tensor = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return found
 
 
 def lit(images: Tensor, table: PhotographTable, generator: torch.Generator) -> Tensor:

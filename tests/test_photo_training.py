@@ -1,0 +1,271 @@
+"""Training on photos: sets of classes, views, grounds, and a whole small training."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vitrine import images, metrics
+from vitrine.datasets import Dataset
+from vitrine.encoder import Encoder
+from vitrine.errors import DataError, InputError, RecipeError
+from vitrine.training import loop
+from vitrine.training import recipe as recipes
+from vitrine.training.photo import composites, units, views
+from vitrine.training.photo.grounds import grounds
+from vitrine.training.recipe import PhotographTable, Recipe
+
+CLASSES = {"en": ("disc", "bar", "ring"), "uk": ("коло", "смуга", "кільце")}
+SHADES = {"disc": 0, "bar": 1, "ring": 2, "cross": 3}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn(name: str, side: int, generator: np.random.Generator, colour: bool) -> images.Pixels:
+    """A disc, a bar, a ring or a cross somewhere on a ground: (side, side, 3 or 1) uint8."""
+    ground = generator.uniform(0, 90, 3 if colour else 1)
+    ink = generator.uniform(150, 255, len(ground))
+    down, right = np.mgrid[0:side, 0:side] / side - 0.5 - generator.uniform(-0.08, 0.08, 2)[:, None, None]
+    far = np.hypot(down, right)
+    shape = {
+        "disc": far < 0.33,
+        "bar": (np.abs(right) < 0.12) & (np.abs(down) < 0.45),
+        "ring": (far < 0.4) & (far > 0.28),
+        "cross": np.minimum(np.abs(down + right), np.abs(down - right)) < 0.08,
+    }[name]
+    picture = np.where(shape[..., None], ink, ground) + generator.normal(0, 6, (side, side, 1))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def pictures(names: list[str], side: int, classes: dict[str, tuple[str, ...]], colour: bool, seed: int) -> Dataset:
+    generator = np.random.default_rng(seed)
+    return Dataset(
+        np.stack([drawn(name, side, generator, colour) for name in names]),
+        np.array([classes["en"].index(name) for name in names], np.int64),
+        classes,
+        tuple(f"{i}" for i in range(len(names))),
+        "drawn",
+    )
+
+
+def photos(n: int = 40, seed: int = 1) -> Dataset:
+    """Folders as a user may have them, in their order by name."""
+    return pictures(sorted(SHADES) * n, 32, {"en": tuple(sorted(SHADES))}, True, seed)
+
+
+def garments() -> Dataset:
+    return pictures(list(CLASSES["en"]) * 40, 28, CLASSES, False, 2)
+
+
+def recipe(**changes: str) -> Recipe:
+    written = {
+        "size": "32",
+        "validation": "0.2",
+        "widths": "[8, 16, 32]",
+        "blocks": "[1, 1, 1]",
+        "looks": "8",
+        "kind": "8",
+        "epochs": "10",
+        "training.batch_size": "32",
+        "learning_rate": "5e-3",
+        "photograph.size": "32",
+        "early_size": "32",
+        "early_garments": "8",
+        "garments": "8",
+        "early": "0.3",
+        "ema": "0.9",
+    }
+    named = {key if "." in key or key != "size" else "data.size": value for key, value in written.items()}
+    found = recipes.load("photo", {**named, **{key.replace("__", "."): value for key, value in changes.items()}})
+    return replace(found, classes={"cross": ()})
+
+
+def test_a_folder_may_mean_several_classes_or_none() -> None:
+    found = units.of_folders(
+        ("boots", "hat", "shirt"), CLASSES | {"en": ("shirt", "sandal", "boot")}, MEANING, (), False
+    )
+    assert (found.known, found.strangers, found.open) == (3, ("hat",), True)
+    assert found.sets == ((1, 2), (3,), (0,))
+    targets = found.targets(torch.tensor([0, 1, 2]))
+    assert targets.tolist() == [
+        [False, True, True, False, False],
+        [False, False, False, True, False],
+        [True, False, False, False, False],
+    ]
+
+
+MEANING = {"boots": ("sandal", "boot"), "hat": ()}
+
+
+def test_a_folder_left_out_has_no_unit() -> None:
+    found = units.of_folders(("boots", "hat", "shirt"), {"en": ("shirt", "sandal", "boot")}, MEANING, (1,), True)
+    assert (found.learnt, found.strangers, found.sets[1]) == (3, (), (3,))
+
+
+def test_folders_are_their_own_classes_where_nothing_else_is_said() -> None:
+    found = units.of_folders(("a", "b"), None, {}, (), False)
+    assert (found.classes, found.sets, found.open) == ({"en": ("a", "b")}, ((0,), (1,)), False)
+    assert torch.isinf(found.log_probabilities(torch.zeros(1, 2))[0, 2])
+
+
+@pytest.mark.parametrize(
+    ("meaning", "said"),
+    [({"c": ("x",)}, "there is none"), ({"a": ("coat",)}, "known are x, y"), ({}, "in \\[classes\\]")],
+)
+def test_what_folders_mean_must_be_known(meaning: dict[str, tuple[str, ...]], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        units.of_folders(("a", "b"), {"en": ("x", "y")}, meaning, (), False)
+
+
+def test_the_loss_of_a_set_is_that_of_its_joint_probability() -> None:
+    logits = torch.tensor([[1.0, 2.0, 0.5]])
+    found = units.of_folders(("a", "b", "c"), {"en": ("x", "y")}, {"a": ("x", "y"), "b": ("x",), "c": ()}, (), False)
+    p = [math.exp(v) for v in (1.0, 2.0, 0.5, 0.0)]
+    loss = units.set_loss(found.log_probabilities(logits), found.targets(torch.tensor([0])))
+    assert float(loss) == pytest.approx(-math.log((p[0] + p[1]) / sum(p)), abs=1e-6)
+    energy = metrics.energy(found.class_logits(logits).numpy())[0]
+    assert energy == pytest.approx(math.log((p[0] + p[1]) / (p[2] + p[3])), abs=1e-6)  # the odds of being known
+
+
+def test_a_window_of_everything_is_the_picture() -> None:
+    whole = PhotographTable(least=1, stretch=1, turn=0, mirrored=0)
+    picture = torch.rand((2, 3, 40, 40), generator=seeded())
+    assert torch.allclose(views.windows(picture, 40, whole, seeded()), picture, atol=1e-5)
+    mirrored = views.windows(picture, 40, replace(whole, mirrored=1.0), seeded())
+    assert torch.allclose(mirrored, picture.flip(3), atol=1e-5)
+
+
+def test_no_light_changes_nothing_and_light_stays_in_range() -> None:
+    picture = torch.rand((4, 3, 16, 16), generator=seeded()) * 0.98 + 0.01
+    table = PhotographTable(light=0, colourless=0, blurred=0)
+    assert torch.allclose(views.lit(picture, table, seeded()), picture, atol=1e-4)
+    changed = views.lit(picture, PhotographTable(light=0.8), seeded())
+    assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
+    assert float((changed - picture).abs().mean()) > 0.02
+
+
+def test_mixing_says_how_much_is_own() -> None:
+    picture = torch.arange(8.0)[:, None, None, None].expand(8, 3, 24, 24)
+    found, others, own = views.mixed(picture, 1.0, seeded(3))
+    for i in range(8):
+        assert float((found[i, 0] == i).float().mean()) >= float(own[i]) - 1e-6
+        assert set(found[i].unique().tolist()) <= {float(i), float(others[i])}
+    assert float(own.min()) < 0.9
+    assert float(views.mixed(picture, 0.0, seeded())[2].min()) == 1
+
+
+def test_composites_show_the_garment_on_the_ground() -> None:
+    grey = torch.zeros((1, 1, 28, 28))
+    grey[..., 8:20, 8:20] = 1
+    ground = torch.full((1, 3, 56, 56), 0.5)
+    found = composites.composed(grey, ground, seeded(1))
+    assert found.shape == ground.shape
+    assert float((found[..., :3, :3] - 0.5).abs().max()) < 0.01  # the corner is ground
+    assert float((found[..., 20:36, 20:36] - 0.5).abs().mean()) > 0.02
+    assert composites.enlarged(grey, 56, seeded()).shape == ground.shape
+
+
+def test_grounds_differ_and_come_again_by_seed() -> None:
+    some = grounds(16, 32, 5)
+    assert some.shape == (16, 32, 32, 3)
+    assert np.array_equal(some, grounds(16, 32, 5))
+    assert not np.array_equal(some, grounds(16, 32, 6))
+    assert len({image.tobytes() for image in some}) == 16
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished small training."""
+    folder = tmp_path_factory.mktemp("photo") / "run"
+    loop.train(recipe(), photos(), folder, beside=garments())
+    return folder
+
+
+def test_a_small_training_learns_classes_and_what_is_none(run: Path) -> None:
+    model = Encoder.load(run / "model.onnx")
+    assert model.card.classes == CLASSES
+    assert model.card.image.ground == "any"
+    assert model.card.activation
+    assert model.card.rejection
+    assert model.card.rejection.score == "energy"
+    fresh = photos(20, seed=9)
+    outputs = model.run(fresh.images)
+    names = [fresh.class_names["en"][label] for label in fresh.labels]
+    known = np.array([name != "cross" for name in names])
+    right = [
+        CLASSES["en"][best] == name
+        for best, name, kept in zip(outputs.logits.argmax(axis=1), names, known, strict=True)
+        if kept
+    ]
+    assert np.mean(right) > 0.7  # a third by chance
+    energies = metrics.energy(outputs.logits)
+    assert metrics.auroc(energies[known], energies[~known]) > 0.75
+    assert np.allclose(np.linalg.norm(outputs.embeddings, axis=1), 1, atol=1e-5)
+    assert model.card.metrics["validation_auroc"] > 0.6
+
+
+def test_its_activation_adds_up_to_the_evidence(run: Path) -> None:
+    model = Encoder.load(run / "model.onnx")
+    some = photos(3, seed=4).images
+    found = model.activation(some)
+    assert found.shape[:2] == (len(some), 3)
+    assert np.isfinite(found).all()
+    # the mean over the places, but for a number for each class and one for each picture, is the logits
+    rest = model.run(some).logits - found.mean(axis=(2, 3))
+    assert np.allclose(
+        rest - rest.mean(axis=1, keepdims=True), (rest - rest.mean(axis=1, keepdims=True))[:1], atol=0.05
+    )
+
+
+def test_an_unbroken_training_and_a_resumed_one_end_alike(tmp_path: Path) -> None:
+    short = recipe(epochs="2")
+
+    class Stop(Exception):
+        pass
+
+    def stop(line: loop.Epoch) -> None:
+        raise Stop
+
+    loop.train(short, photos(10), tmp_path / "whole", beside=garments())
+    with pytest.raises(Stop):
+        loop.train(short, photos(10), tmp_path / "broken", beside=garments(), watch=loop.Watch(epoch=stop))
+    loop.train(short, photos(10), tmp_path / "broken", beside=garments(), resume=True)
+    whole, broken = (Encoder.load(tmp_path / name / "model.onnx").run(photos(2).images) for name in ("whole", "broken"))
+    assert np.array_equal(whole.logits, broken.logits)
+    assert np.array_equal(whole.embeddings, broken.embeddings)
+
+
+def test_own_classes_start_from_a_photo_models_weights(run: Path, tmp_path: Path) -> None:
+    alone = replace(
+        recipe(beside='""', nothing="0", epochs="1", weights=str(run / "model.onnx"), learning_rate="1e-9"), classes={}
+    )
+    result = loop.train(alone, photos(10), tmp_path / "own")
+    assert result.card.classes == {"en": tuple(sorted(SHADES))}
+    assert result.card.rejection is None
+    body = loop.checkpoints.load(tmp_path / "own").tensors["network.stages.0.0.first.0.weight"]
+    learnt = loop.checkpoints.load(run).tensors["averaged.stages.0.0.first.0.weight"]
+    assert torch.allclose(body, learnt, atol=1e-3)  # they were kept in 16 bits, and learnt hardly
+
+
+def test_weights_of_another_shape_are_refused(run: Path, tmp_path: Path) -> None:
+    wider = recipe(widths="[8, 16, 48]", weights=str(run / "model.onnx"))
+    with pytest.raises(InputError, match=r"model\.widths"):
+        loop.train(wider, photos(10), tmp_path / "run", beside=garments())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model.name": "mlp"}, "data.beside"),
+        ({"model.looks": "0"}, "model.looks"),
+        ({"data.size": "16"}, "data.size 32"),
+    ],
+)
+def test_recipes_that_cannot_be(changes: dict[str, str], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        recipes.load("photo", changes)
