@@ -122,8 +122,8 @@ def train(
 
     beside: the training part of what `data.beside` names. resume: go on from the folder's checkpoint, or export a
     finished run again; the recipe (but for ONLY_FOR_EXPORT) and the data must be those that it was started with. until:
-    stop, and export, after the first epoch whose validation accuracy reaches it. Raises InputError (a run is there already, or none to resume, or another recipe), DataError,
-    StorageError, ModelFileError.
+    stop, and export, after the first epoch whose validation accuracy reaches it. Raises InputError (a run is there
+    already, or none to resume, or another recipe), DataError, StorageError, ModelFileError.
     """
     learnt = learn(
         recipe, dataset, run, beside=beside, resume=resume, until=until, device=device, watch=watch or Watch()

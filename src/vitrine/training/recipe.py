@@ -41,10 +41,11 @@ class DataTable:
 @dataclass(frozen=True)
 class ModelTable:
     """name: "mlp", "compact", "resnet50", "keras-resnet50", or "photo" for photos in colour (training/photo/). start: a
-    recipe whose run, beside this one's, gives the first weights ("": fresh ones). embedding: size of the features that the
-    head classifies (compact only). widths, blocks: channels and residual blocks of each stage (compact only). dropout: share of embedding values set to 0 in
-    training before the head. initialisation: "torch" (its defaults), "glorot" (Keras's: Glorot uniform, biases 0).
-    stride (resnet50 only): how many times its stem makes the image smaller, 1, 2 or 4.
+    recipe whose run, beside this one's, gives the first weights ("": fresh ones). embedding: size of the features that
+    the head classifies (compact only). widths, blocks: channels and residual blocks of each stage (compact only).
+    dropout: share of embedding values set to 0 in training before the head. initialisation: "torch" (its defaults),
+    "glorot" (Keras's: Glorot uniform, biases 0). stride (resnet50 only): how many times its stem makes the image
+    smaller, 1, 2 or 4.
     denoise (compact only): the classifier sees noisy images filtered (`models.Denoise`).
 
     looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding

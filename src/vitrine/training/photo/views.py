@@ -86,4 +86,5 @@ def _boxes(n: int, h: int, w: int, area: Tensor, generator: torch.Generator) -> 
     rows, columns = (torch.arange(side, device=generator.device) for side in (h, w))
     in_rows = (rows >= top) & (rows < top + height)  # (n, h)
     in_columns = (columns >= left) & (columns < left + width)  # (n, w)
-    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
+    inside: Tensor = in_rows[:, :, None] & in_columns[:, None, :]  # (n, h, w)
+    return inside[:, None]
