@@ -488,9 +488,14 @@ def _model_faults(recipe: Recipe) -> Faults:
             f"data.beside, model.weights, model.half and [classes] are for model.name 'photo'; it is {model.name!r}.",
         ),
         (
-            model.name == "photo" and (recipe.data.size < 32 or not model.looks or bool(model.start)),
-            "model.name 'photo' wants data.size 32 or more, model.looks above 0 and model.weights in place of"
-            f" model.start; they are {recipe.data.size}, {model.looks} and {model.start!r}.",
+            model.name == "photo" and (recipe.data.size < 32 or not model.looks),
+            "model.name 'photo' wants data.size 32 or more and model.looks above 0; they are"
+            f" {recipe.data.size} and {model.looks}.",
+        ),
+        (
+            bool(model.start) and bool(model.weights),
+            f"model.start is {model.start!r} and model.weights {model.weights!r}; the first weights can come from one"
+            " only: leave the other empty.",
         ),
         (
             model.frozen and (not model.start or loss.metric != "report-a"),
