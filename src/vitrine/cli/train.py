@@ -189,7 +189,8 @@ def look(recipe: "Recipe") -> "ImageSpec":
     from vitrine.datasets.image_folder import PHOTO, PLAIN_GREY
 
     plain = PHOTO if recipe.model.name == "photo" else PLAIN_GREY
-    return replace(plain, height=recipe.data.size, width=recipe.data.size)
+    side = recipe.data.kept or recipe.data.size
+    return replace(plain, height=side, width=side)
 
 
 def _overrides(arguments: list[str]) -> dict[str, str]:

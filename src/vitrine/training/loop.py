@@ -6,6 +6,7 @@ what an unbroken one sees, and on the same processor ends with the same file.
 
 import contextlib
 import copy
+import dataclasses
 import json
 import math
 import platform
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import vitrine
-from vitrine import storage
+from vitrine import images, storage
 from vitrine.datasets import Dataset
 from vitrine.datasets.holdout import hold_out
 from vitrine.errors import DataError, InputError
@@ -200,6 +201,7 @@ def learn(
     elif checkpoints.exists(run) or (run / MODEL_FILE).exists():
         raise InputError(f"There is a run in {run} already; go on with it (--resume), or name another folder (--out).")
 
+    validation = dataclasses.replace(validation, images=images.resize(validation.images, image))
     seen, truth = as_tensors(validation, image, device)
     _write_run(run, facts, state, seen[:1])
     for epoch in range(len(history) + 1, recipe.training.epochs + 1):
@@ -432,7 +434,8 @@ def _image_spec(training: Dataset, table: DataTable) -> ImageSpec:
     """The spec that the model file will carry, with mean and sd of the training images. Fashion-MNIST and folders
     brought to its look have a dark ground.
     """
-    h, w, c = training.images.shape[1:]
+    c = training.images.shape[3]
+    h = w = table.size
     mean, sd = (0.0,) * c, (1.0,) * c
     if table.normalise == "standard":
         counts = np.stack(
@@ -504,13 +507,14 @@ def _decisive(recipe: Any) -> dict[str, Any]:
     """The keys of a stored recipe that training depends on; one that vitrine did not know then has its default."""
     known = json.loads(json.dumps(Recipe("").to_json()))
     stored = recipe if isinstance(recipe, dict) else {}
-    return {
+    values = {
         f"{table}.{key}": stored.get(table, {}).get(key, default)
         for table, entries in known.items()
-        if table != "name"
+        if table not in ("name", "classes")
         for key, default in entries.items()
         if f"{table}.{key}" not in ONLY_FOR_EXPORT
     }
+    return {**values, "classes": stored.get("classes", {})}
 
 
 def _write_run(run: Path, facts: dict[str, Any], state: _State, example: Tensor) -> None:

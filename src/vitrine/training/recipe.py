@@ -25,7 +25,8 @@ class DataTable:
     or "last" (the last share, as Keras does). leave_out: numbers of classes whose images are not used at all, to
     measure retrieval on classes never seen. size: side of the square image, pixels. normalise: "standard" (mean 0, sd 1
     over the training images) or "unit" (pixels / 255). beside (model.name "photo" only): a data set that photos are
-    learnt together with; its classes are those of the model.
+    learnt together with; its classes are those of the model. kept (likewise): the side at which photos are kept to cut
+    views out of, 0: size.
     """
 
     name: str = "fashion-mnist"
@@ -36,6 +37,7 @@ class DataTable:
     size: int = 28
     normalise: Literal["standard", "unit"] = "standard"
     beside: Literal["", "fashion-mnist"] = ""
+    kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.validation": (0.001, 0.9),
     "data.leave_out": (0, 4095),
     "data.size": (8, 512),
+    "data.kept": (0, 512),
     "model.embedding": (2, 4096),
     "model.widths": (1, 4096),
     "model.blocks": (1, 4096),
@@ -483,9 +486,15 @@ def _model_faults(recipe: Recipe) -> Faults:
             f"model.widths has {stages} stages and model.blocks {len(model.blocks)}; they must be as many.",
         ),
         (
-            (recipe.data.beside != "" or bool(model.weights) or model.half or bool(recipe.classes))
+            (
+                recipe.data.beside != ""
+                or recipe.data.kept > 0
+                or bool(model.weights)
+                or model.half
+                or bool(recipe.classes)
+            )
             and model.name != "photo",
-            f"data.beside, model.weights, model.half and [classes] are for model.name 'photo'; it is {model.name!r}.",
+            f"data.beside, data.kept, model.weights, model.half and [classes] are for model.name 'photo'; it is {model.name!r}.",
         ),
         (
             model.name == "photo" and (recipe.data.size < 32 or not model.looks),

@@ -45,7 +45,7 @@ class PhotoLesson:
         self.labels = torch.from_numpy(photos.labels.copy()).to(device)
         self.garments = None if beside is None else torch.from_numpy(beside.images.copy())  # (m, h, w, 1) uint8
         self.garment_labels = None if beside is None else torch.from_numpy(beside.labels.copy()).to(device)
-        self.grounds = torch.from_numpy(grounds(GROUNDS, image.height, seed=recipe.training.seed))
+        self.grounds = torch.from_numpy(grounds(GROUNDS, photos.images.shape[1], seed=recipe.training.seed))
         self.mean, self.sd = (torch.tensor(value, device=device)[:, None, None] for value in (image.mean, image.sd))
         self.network = PhotoNet(recipe.model, units.learnt).to(device)
         self.objective = nn.Identity()

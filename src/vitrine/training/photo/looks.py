@@ -28,7 +28,7 @@ def fit(lesson: PhotoLesson, network: PhotoNet, size: int) -> Fitted:
     kinds, seen = [], []
     for chosen in torch.split(torch.arange(len(lesson)), 64):
         photos = lesson.photos[chosen].to(lesson.device).permute(0, 3, 1, 2).float() / 255
-        whole = network.maps(_normalised(lesson, functional.interpolate(photos, size, mode="bilinear")))
+        whole = network.maps(_normalised(lesson, functional.interpolate(photos, size, mode="bilinear", antialias=True)))
         kinds.append(whole[-1].mean((2, 3)))
         for_photo = [summaries(whole)]
         for _ in range(VIEWS - 1):

@@ -12,9 +12,9 @@ from vitrine.training.recipe import ModelTable
 
 
 class PhotoNet(nn.Module):
-    """A small residual net (He et al. 2016, arXiv 1512.03385): a stem that makes the side four times smaller, stages
-    with a gate over the channels after each block (Hu et al. 2018, arXiv 1709.01507), mean over the places, a linear
-    head. So what each class saw of each place can be told (Zhou et al. 2016, arXiv 1512.04150).
+    """A small residual net (He et al. 2016, arXiv 1512.03385): a stem that makes the side four times smaller, stages,
+    mean over the places, a linear head. So what each class saw of each place can be told (Zhou et al. 2016, arXiv
+    1512.04150).
     """
 
     def __init__(self, table: ModelTable, units: int) -> None:
@@ -26,7 +26,7 @@ class PhotoNet(nn.Module):
         for stage, (width, count) in enumerate(zip(table.widths, table.blocks, strict=True)):
             blocks: list[nn.Module] = []
             for block in range(count):
-                blocks += [BasicBlock(inputs, width, stride=2 if stage and not block else 1), Gate(width)]
+                blocks.append(BasicBlock(inputs, width, stride=2 if stage and not block else 1))
                 inputs = width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
@@ -49,18 +49,6 @@ class PhotoNet(nn.Module):
     def logits(self, last: Tensor) -> Tensor:
         """Of the last map."""
         found: Tensor = self.head(self.dropout(last.mean((2, 3))))
-        return found
-
-
-class Gate(nn.Module):
-    """Squeeze and excitation: each channel times a number from 0 to 1 that all channels' means decide."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.down, self.up = nn.Conv2d(width, max(8, width // 8), 1), nn.Conv2d(max(8, width // 8), width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = x * self.up(functional.relu(self.down(x.mean((2, 3), keepdim=True)))).sigmoid()
         return found
 
 
