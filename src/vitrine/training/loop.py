@@ -434,8 +434,9 @@ def _image_spec(training: Dataset, table: DataTable) -> ImageSpec:
     """The spec that the model file will carry, with mean and sd of the training images. Fashion-MNIST and folders
     brought to its look have a dark ground.
     """
-    c = training.images.shape[3]
-    h = w = table.size
+    h, w, c = training.images.shape[1:]
+    if table.kept:
+        h = w = table.size
     mean, sd = (0.0,) * c, (1.0,) * c
     if table.normalise == "standard":
         counts = np.stack(

@@ -494,7 +494,8 @@ def _model_faults(recipe: Recipe) -> Faults:
                 or bool(recipe.classes)
             )
             and model.name != "photo",
-            f"data.beside, data.kept, model.weights, model.half and [classes] are for model.name 'photo'; it is {model.name!r}.",
+            "data.beside, data.kept, model.weights, model.half and [classes] are for model.name 'photo'; it is"
+            f" {model.name!r}.",
         ),
         (
             model.name == "photo" and (recipe.data.size < 32 or not model.looks),
