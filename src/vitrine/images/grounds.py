@@ -35,29 +35,50 @@ class Ground:
     thing: Box | None
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """fashion_mnist: see `looks_like_fashion_mnist`. ground: see `plain_ground`; None where the former holds."""
+
+    fashion_mnist: bool
+    ground: Ground | None
+
+
 def plain_ground(image: Pixels | Image.Image) -> Ground | None:
     """The ground of an image from `read` or `opened` where nearly all of its border has one colour: a product shot,
     also with a soft shadow, or a garment on a smooth cloth. None for a scene.
     """
-    copy = _copy(image)
-    colour = np.median(_border(copy), axis=0).astype(np.uint8)
-    far = np.abs(copy - colour).max(axis=2)
-    border = _border(far)
-    if (border <= _PLAIN * 255).mean() < _SHARE:
-        return None
-    # what is no further from the ground's colour than the ground itself is
-    noise = np.clip(np.percentile(border, 98), _NOISE * 255, _PLAIN * 255)
-    return Ground(colour, _thing(far > noise, _size(image)))
+    return _plain(_copy(image), _size(image))
 
 
 def looks_like_fashion_mnist(image: Pixels | Image.Image) -> bool:
     """Whether an image from `read` or `opened` has the look of Fashion-MNIST already: grey, and 28x28 pixels or on a
     black ground.
     """
-    copy = _copy(image)
-    if np.percentile(np.ptp(copy, axis=2), 99) > _GREY:
+    return _fashion_mnist(_copy(image), _size(image))
+
+
+def evidence(image: Pixels | Image.Image) -> Evidence:
+    """Both, looked for once."""
+    copy, size = _copy(image), _size(image)
+    like = _fashion_mnist(copy, size)
+    return Evidence(like, None if like else _plain(copy, size))
+
+
+def _plain(copy: Copy, size: tuple[int, int]) -> Ground | None:
+    colour = np.median(_border(copy), axis=0).astype(np.uint8)
+    far = _largest(np.abs(copy - colour))
+    border = _border(far)
+    if (border <= _PLAIN * 255).mean() < _SHARE:
+        return None
+    # what is no further from the ground's colour than the ground itself is
+    noise = np.clip(np.percentile(border, 98), _NOISE * 255, _PLAIN * 255)
+    return Ground(colour, _thing(far > noise, size))
+
+
+def _fashion_mnist(copy: Copy, size: tuple[int, int]) -> bool:
+    if np.percentile(_largest(copy) + _largest(-copy), 99) > _GREY:
         return False
-    return _size(image) == (28, 28) or _on_black(copy)
+    return size == (28, 28) or _on_black(copy)
 
 
 def _size(image: Pixels | Image.Image) -> tuple[int, int]:
@@ -73,6 +94,12 @@ def _copy(image: Pixels | Image.Image) -> Copy:
     return small.astype(np.int16)
 
 
+def _largest(copy: Copy) -> Copy:
+    """(h, w): of the three channels; not by `max` over the last axis, where NumPy is slow."""
+    largest: Copy = np.maximum(np.maximum(copy[..., 0], copy[..., 1]), copy[..., 2])
+    return largest
+
+
 def _border(copy: Copy) -> Copy:
     """(n, ...): the pixels along the four sides."""
     h, w = copy.shape[:2]
@@ -83,7 +110,7 @@ def _border(copy: Copy) -> Copy:
 
 
 def _on_black(copy: Copy) -> bool:
-    shades = copy.max(axis=2)
+    shades = _largest(copy)
     corners = shades[[0, 0, -1, -1], [0, -1, 0, -1]]
     return bool(np.median(corners) <= _BLACK and (_border(shades) <= _DARK).mean() >= 0.5)
 

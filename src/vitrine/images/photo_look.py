@@ -55,12 +55,12 @@ def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
 
 def _part(whole: Image.Image, spec: ImageSpec) -> _Part | None:
     """What is seen of a photo, None for all of it."""
-    if grounds.looks_like_fashion_mnist(whole):
+    found = grounds.evidence(whole)
+    if found.fashion_mnist:
         return None if whole.size == (_ITEM, _ITEM) else _Part("grey on black", _framed(_item(whole), 0, spec), _BLACK)
-    ground = grounds.plain_ground(whole)
-    if ground is None or ground.thing is None:
+    if found.ground is None or found.ground.thing is None:
         return None
-    return _Part("plain ground cut off", _framed(ground.thing, _MARGIN, spec), ground.colour)
+    return _Part("plain ground cut off", _framed(found.ground.thing, _MARGIN, spec), found.ground.colour)
 
 
 def _item(whole: Image.Image) -> Box:

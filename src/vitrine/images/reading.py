@@ -28,6 +28,7 @@ SUFFIXES = frozenset(
 )
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF's orientations that make a picture's width its height
 _WORKING_PIXELS = 4_000_000
+_BLOCK = 2**20  # pixels of a deep picture that are looked at as float64 at once
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # JPEG takes MPO, too; HEIC: see heif.py
 
 _KEPT = 16 * 2**20  # bytes; see `keep_memory`
@@ -169,9 +170,7 @@ def _from_pil(image: Image.Image, name: str, pixels: int, crop: Crop | None, siz
     if crop is not None:
         sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS and upright is not image
         upright = crop.part(upright, size[::-1] if sideways else size, name)
-    plain = _eight_bit(upright)
-    factor = math.ceil(math.sqrt(plain.width * plain.height / _WORKING_PIXELS))
-    return plain if factor < 2 else plain.reduce(factor)
+    return _fewer(_eight_bit(upright))
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -199,21 +198,43 @@ def _reduced(image: Image.Image, side: int | None) -> Image.Image:
     return image if scale == 1 else image.reduce(scale)
 
 
+def _fewer(image: Image.Image) -> Image.Image:
+    """Averaged by a whole factor to about as many pixels as are worked on at most; a strip that is narrower than the
+    factor becomes a line.
+    """
+    factor = math.ceil(math.sqrt(image.width * image.height / _WORKING_PIXELS))
+    if factor < 2:
+        return image
+    if min(image.size) >= factor:
+        return image.reduce(factor)
+    across, down = (math.ceil(side / _WORKING_PIXELS) if side == max(image.size) else side for side in image.size)
+    return image.reduce((across, down))
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Any of Pillow's modes as grey or RGB."""
     if image.mode.startswith("I") or image.mode == "F":
-        return to_pil(_from_deep(np.asarray(image, np.float64)))
+        return to_pil(_from_deep(np.asarray(image)))
     if image.mode in ("1", "L"):
         return image.convert("L")
     if image.has_transparency_data:
-        over = image.convert("RGBA")
+        over = _fewer(image if image.mode == "RGBA" else image.convert("RGBA"))  # before, as it needs several copies
         image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_deep(values: npt.NDArray[np.float64]) -> Pixels:
+def _from_deep(values: npt.NDArray[Any]) -> Pixels:
     """16-bit, 32-bit and float greys: (h, w) -> (h, w, 1) uint8 by the range that the values show."""
-    values = np.nan_to_num(values)
-    most = values.max()
+    image = np.empty((*values.shape, 1), np.uint8)
+    rows = max(1, _BLOCK // values.shape[1])
+    blocks = [slice(first, first + rows) for first in range(0, len(values), rows)]
+    most = max(_finite(values[block]).max() for block in blocks)
     scale = 255 if most <= 1 else 1 if most <= 255 else 255 / 65535 if most <= 65535 else 255 / most
-    return np.clip(values * scale + 0.5, 0, 255).astype(np.uint8)[..., None]
+    for block in blocks:
+        image[block, :, 0] = np.clip(_finite(values[block]) * scale + 0.5, 0, 255)
+    return image
+
+
+def _finite(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    finite: npt.NDArray[np.float64] = np.nan_to_num(values.astype(np.float64))
+    return finite
