@@ -43,6 +43,22 @@ def shop_photo(image: npt.NDArray[np.uint8], light: bool) -> bytes:
     return written(shot, "JPEG", quality=90)
 
 
+def drawn_shape(name: str, side: int, generator: np.random.Generator, colour: bool) -> npt.NDArray[np.uint8]:
+    """A disc, a bar, a ring or a cross somewhere on a ground: (side, side, 3 or 1) uint8."""
+    ground = generator.uniform(0, 90, 3 if colour else 1)
+    ink = generator.uniform(150, 255, len(ground))
+    down, right = np.mgrid[0:side, 0:side] / side - 0.5 - generator.uniform(-0.08, 0.08, 2)[:, None, None]
+    far = np.hypot(down, right)
+    shape = {
+        "disc": far < 0.33,
+        "bar": (np.abs(right) < 0.12) & (np.abs(down) < 0.45),
+        "ring": (far < 0.4) & (far > 0.28),
+        "cross": np.minimum(np.abs(down + right), np.abs(down - right)) < 0.08,
+    }[name]
+    picture = np.where(shape[..., None], ink, ground) + generator.normal(0, 6, (side, side, 1))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
 def random_items(count: int, size: int, seed: int = 0, start: int = 0) -> list[Item]:
     """Items without pictures: random unit vectors of that size, every fourth without a label, prices and colours."""
     vectors = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vitrine import images, metrics
+from pictures import drawn_shape
+from vitrine import metrics
 from vitrine.datasets import ClassNames, Dataset
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, RecipeError
@@ -26,26 +27,10 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def drawn(name: str, side: int, generator: np.random.Generator, colour: bool) -> images.Pixels:
-    """A disc, a bar, a ring or a cross somewhere on a ground: (side, side, 3 or 1) uint8."""
-    ground = generator.uniform(0, 90, 3 if colour else 1)
-    ink = generator.uniform(150, 255, len(ground))
-    down, right = np.mgrid[0:side, 0:side] / side - 0.5 - generator.uniform(-0.08, 0.08, 2)[:, None, None]
-    far = np.hypot(down, right)
-    shape = {
-        "disc": far < 0.33,
-        "bar": (np.abs(right) < 0.12) & (np.abs(down) < 0.45),
-        "ring": (far < 0.4) & (far > 0.28),
-        "cross": np.minimum(np.abs(down + right), np.abs(down - right)) < 0.08,
-    }[name]
-    picture = np.where(shape[..., None], ink, ground) + generator.normal(0, 6, (side, side, 1))
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
 def pictures(names: list[str], side: int, classes: ClassNames, colour: bool, seed: int) -> Dataset:
     generator = np.random.default_rng(seed)
     return Dataset(
-        np.stack([drawn(name, side, generator, colour) for name in names]),
+        np.stack([drawn_shape(name, side, generator, colour) for name in names]),
         np.array([classes["en"].index(name) for name in names], np.int64),
         classes,
         tuple(f"{i}" for i in range(len(names))),

@@ -13,7 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="Look at data sets and check them."
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="fashion-mnist, drawn, or a folder of pictures.")] = "fashion-mnist",
+    name: Annotated[
+        str, typer.Argument(help="fashion-mnist, drawn, a folder of pictures, or a CSV with file, label.")
+    ] = "fashion-mnist",
     data_dir: output.DataDir = None,
     out: Annotated[Path, typer.Option("--out", help="Where to draw the first 25 images.")] = Path("first-25.png"),
     as_json: output.Json = False,

@@ -51,7 +51,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--data",
-            help="fashion-mnist, drawn, or a folder with a sub-folder of pictures per class.",
+            help="fashion-mnist, drawn, a folder with a sub-folder of pictures per class, or a CSV with the columns"
+            " file and label.",
             show_default="fashion-mnist",
         ),
     ] = None,
@@ -266,7 +267,7 @@ def _check_data(protocol: Protocol, splits: "Splits") -> None:
     """Raises InputError where the data does not allow the protocol."""
     if protocol == "query-gallery" and not len(splits.train):
         raise InputError(
-            f"{splits.test.name} is a folder of pictures and has no training part to search in; use --protocol"
+            f"{splits.test.name} has one part only, and no training part to search in; use --protocol"
             " leave-one-out, which looks for each picture among all the others."
         )
 

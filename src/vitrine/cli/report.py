@@ -22,7 +22,7 @@ def report(
         str | None,
         typer.Option(
             "--data",
-            help="Where the data of the run are now: fashion-mnist, drawn, or a folder.",
+            help="Where the data of the run are now: fashion-mnist, drawn, a folder, or a CSV.",
             show_default="as the run says",
         ),
     ] = None,

@@ -31,10 +31,19 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe by name (siamese, compact, mlp, resnet50, resnet50-longer, report-a-resnet50,"
+            help="A recipe by name (siamese, compact, mlp, folder, photo, resnet50, resnet50-longer, report-a-resnet50,"
             " report-a-siamese, report-b-mlp) or the path of a TOML file."
         ),
     ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="What to learn from, in place of the recipe's data.name: a folder with a sub-folder of pictures per"
+            " class, a CSV with the columns file and label, fashion-mnist, or drawn.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.", show_default="runs/RECIPE")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
     until: Annotated[
@@ -63,14 +72,14 @@ def train(
 
     Any key of the recipe can be overridden: --epochs 2, --optimiser.learning_rate 0.05, --widths [16,32,64].
 
-    Example: vitrine train siamese --epochs 2 --seed 1
+    Example: vitrine train folder --data my-pictures --epochs 40
     """
     output.check_extra("vitrine.training.loop", "train", "Training needs")
     from vitrine.datasets import by_name
     from vitrine.training import loop
     from vitrine.training import recipe as recipes
 
-    read = recipes.load(recipe, _overrides(context.args))
+    read = _with_data(recipes.load(recipe, _overrides(context.args)), data, _overrides(context.args))
     if (tune and until is not None) or (tune_epochs and not tune):
         raise InputError("--until is for one training and --tune-epochs for --tune N; leave one of them away.")
     run = out or Path("runs") / (f"{read.name}-tune" if tune else read.name)
@@ -85,7 +94,7 @@ def train(
     again = shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])])
     if tune:
         short = tune_epochs or -(-read.training.epochs // 5)
-        _tune(read, loaded.splits.train, run, Budget(tune, short, resume, device), as_json, again)
+        _tune(read, (loaded.splits.train, beside), run, Budget(tune, short, resume, device), as_json, again)
         return
     result = stoppable(
         lambda watch: loop.train(
@@ -136,8 +145,15 @@ class Budget:
     device: str
 
 
-def _tune(recipe: "Recipe", dataset: "Dataset", folder: Path, budget: Budget, as_json: bool, again: str) -> None:
-    """Search, a line for each trial, and say what won."""
+def _tune(
+    recipe: "Recipe",
+    data: "tuple[Dataset, Dataset | None]",
+    folder: Path,
+    budget: Budget,
+    as_json: bool,
+    again: str,
+) -> None:
+    """Search, a line for each trial, and say what won. data: and what is learnt beside."""
     from vitrine.training import tuning
 
     def told(trial: "Trial") -> None:
@@ -149,10 +165,11 @@ def _tune(recipe: "Recipe", dataset: "Dataset", folder: Path, budget: Budget, as
     found = stoppable(
         lambda watch: tuning.tune(
             recipe,
-            dataset,
+            data[0],
             folder,
             budget.trials,
             budget.epochs,
+            beside=data[1],
             resume=budget.resume,
             device=budget.device,
             watch=watch,
@@ -180,6 +197,24 @@ def _trial_line(trial: "Trial") -> str:
 
 def _short(value: float) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:.3g}"
+
+
+def _with_data(recipe: "Recipe", data: str | None, overrides: dict[str, str]) -> "Recipe":
+    """The recipe with the data that --data names. Raises InputError where an override contradicts it, or neither names
+    any.
+    """
+    from dataclasses import replace
+
+    if data is not None and any(key.replace("-", "_") == "data.name" for key in overrides):
+        raise InputError("--data and --data.name both say what to learn from; leave one out.")
+    if data is None and not recipe.data.name:
+        raise InputError(
+            f"The recipe {recipe.name} learns from pictures of your own; name them: --data FOLDER (a sub-folder per"
+            " class) or --data FILE.csv (columns file and label)."
+        )
+    if data == "":
+        raise InputError("--data is empty; name a folder of pictures, or a CSV of files and labels.")
+    return recipe if data is None else replace(recipe, data=replace(recipe.data, name=data))
 
 
 def look(recipe: "Recipe") -> "ImageSpec":

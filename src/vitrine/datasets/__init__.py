@@ -2,6 +2,8 @@
 
 fashion_mnist.py    the 70,000 official images, from a folder, the cache or the official addresses
 image_folder.py     anybody's folder of pictures, decoded once
+labelled_files.py   pictures and their classes as a CSV names them
+csv_lines.py        a CSV about pictures, line by line
 drawn_garments.py   garments drawn by vitrine itself, for when there is no data, and for tests
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vitrine import images
-from vitrine.datasets import Splits, drawn_garments, fashion_mnist, image_folder
+from vitrine.datasets import Splits, drawn_garments, fashion_mnist, image_folder, labelled_files
 from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
 from vitrine.errors import DataError
 from vitrine.progress import Progress, silent
@@ -18,26 +18,33 @@ NAMES = ("fashion-mnist", "drawn")
 
 @dataclass(frozen=True)
 class Loaded:
-    """unreadable: files of a folder that were left out."""
+    """unreadable: files of a folder or a CSV that were left out."""
 
     splits: Splits
     unreadable: list[Unreadable]
 
 
 def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent) -> Loaded:
-    """The data set called "fashion-mnist" or "drawn", or the folder at that path, which has a training part only.
+    """The data set called "fashion-mnist" or "drawn", or the folder or the CSV (`labelled_files`) at that path, which
+    have a training part only.
 
-    spec: the size and channels that images are brought to; those of a folder take the whole photo path.
-    Raises DataError, StorageError.
+    spec: the size and channels that images are brought to; those of a folder or a CSV take the whole photo path.
+    Raises DataError, InputError, StorageError.
     """
     if name == "fashion-mnist":
         return Loaded(_sized(fashion_mnist.load(data_dir, progress), spec), [])
     if name == "drawn":
         return Loaded(_sized(drawn_garments.load(), spec), [])
-    if not os.path.isdir(name):  # Path("") would be the current folder
-        raise DataError(f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures.")
-    folder = image_folder.load(Path(name), spec, progress)
-    return Loaded(Splits(folder.dataset, folder.dataset[np.empty(0, np.intp)]), folder.unreadable)
+    if labelled_files.is_csv(name):
+        found = labelled_files.load(Path(name), spec, progress)
+    elif os.path.isdir(name):  # Path("") would be the current folder
+        found = image_folder.load(Path(name), spec, progress)
+    else:
+        raise DataError(
+            f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures, or a CSV of"
+            " their files and labels."
+        )
+    return Loaded(Splits(found.dataset, found.dataset[np.empty(0, np.intp)]), found.unreadable)
 
 
 def _sized(splits: Splits, spec: ImageSpec) -> Splits:

@@ -12,8 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vitrine import images, storage
 from vitrine.datasets import UNLABELLED, Dataset
@@ -27,7 +29,7 @@ PLAIN_GREY = ImageSpec(28, 28, 1, "dark", (0.0,), (1.0,))
 PHOTO = ImageSpec(128, 128, 3, "any", (0.0,) * 3, (1.0,) * 3)
 """Photos in colour."""
 
-_CACHE_VERSION = 3  # to be raised when `images.prepare` changes what it gives
+_CACHE_VERSION = 4  # to be raised when `images.prepare` changes what it gives
 
 
 @dataclass(frozen=True)
@@ -90,23 +92,44 @@ def load(folder: Path, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent
     Raises DataError (no folder, no pictures, none readable) and StorageError (the cache cannot be written).
     """
     files, refused = scan(folder)
-    cached = storage.cache_folder() / "folders" / _key(folder, files, spec)
+    found = decoded(folder, files, spec, progress)
+    classes = [class_of(Path(source), folder) for source in found.sources]
+    names = sorted({name for name in classes if name is not None})
+    labels = np.array([names.index(name) if name is not None else UNLABELLED for name in classes], np.int64)
+    dataset = Dataset(found.images, labels, {"en": tuple(names)}, found.sources, name=str(folder))
+    return Folder(dataset, refused + found.unreadable)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """images: (n, h, w, c) uint8, memory-mapped; sources: their n paths."""
+
+    images: npt.NDArray[np.uint8]
+    sources: tuple[str, ...]
+    unreadable: list[Unreadable]
+
+
+def decoded(place: Path, files: list[Path], spec: ImageSpec, progress: Progress = silent) -> Decoded:
+    """Files that lie at or are named by `place`, in the look of `spec`; from the cache where nothing changed since.
+
+    Raises DataError (none can be read) and StorageError (the cache cannot be written).
+    """
+    cached = storage.cache_folder() / "folders" / _key(place, files, spec)
     if _left_out_some(cached):
         storage.remove_folder(cached)  # what could not be read then may be readable now
     if not (cached / "folder.json").exists():
-        _decode(folder, files, spec, cached, progress)
-    loaded = _open(folder, spec, cached)
-    return Folder(loaded.dataset, refused + loaded.unreadable)
+        _decode(files, spec, cached, progress)
+    return _open(place, spec, cached)
 
 
 def _is_picture(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES
 
 
-def _key(folder: Path, files: list[Path], spec: ImageSpec) -> str:
+def _key(place: Path, files: list[Path], spec: ImageSpec) -> str:
     """Changes when a file is added, removed or written, or another look is wanted."""
     digest = hashlib.sha256(
-        f"{_CACHE_VERSION} {json.dumps(spec.to_json())} {folder.resolve()}".encode(errors="surrogateescape")
+        f"{_CACHE_VERSION} {json.dumps(spec.to_json())} {place.resolve()}".encode(errors="surrogateescape")
     )
     for file in files:
         try:
@@ -117,12 +140,12 @@ def _key(folder: Path, files: list[Path], spec: ImageSpec) -> str:
     return digest.hexdigest()[:24]
 
 
-def _decode(folder: Path, files: list[Path], spec: ImageSpec, cached: Path, progress: Progress) -> None:
+def _decode(files: list[Path], spec: ImageSpec, cached: Path, progress: Progress) -> None:
     """Write images.u8 (n x h x w x c bytes) and folder.json into a new folder, which takes its name when whole."""
     storage.make_folder(cached.parent)
     try:
         with tempfile.TemporaryDirectory(prefix=".part-", dir=cached.parent) as place:
-            facts = _write_images(folder, files, spec, Path(place) / "images.u8", progress)
+            facts = _write_images(files, spec, Path(place) / "images.u8", progress)
             (Path(place) / "folder.json").write_text(json.dumps(facts), encoding="utf-8")
             if not cached.exists():
                 whole = Path(place) / "whole"
@@ -134,23 +157,21 @@ def _decode(folder: Path, files: list[Path], spec: ImageSpec, cached: Path, prog
         raise storage.disk_error(error, cached) from error
 
 
-def _write_images(
-    folder: Path, files: list[Path], spec: ImageSpec, target: Path, progress: Progress
-) -> dict[str, list[list[str | None]]]:
-    readable: list[list[str | None]] = []
-    unreadable: list[list[str | None]] = []
+def _write_images(files: list[Path], spec: ImageSpec, target: Path, progress: Progress) -> dict[str, Any]:
+    readable: list[str] = []
+    unreadable: list[tuple[str, str]] = []
     with open(target, "wb") as written:
-        for done, (file, image) in enumerate(_decoded(files, spec), 1):
+        for done, (file, image) in enumerate(_each(files, spec), 1):
             if isinstance(image, str):
-                unreadable.append([str(file), image])
+                unreadable.append((str(file), image))
             else:
                 written.write(image)
-                readable.append([str(file), class_of(file, folder)])
+                readable.append(str(file))
             progress(done, len(files))
     return {"readable": readable, "unreadable": unreadable}
 
 
-def _decoded(files: list[Path], spec: ImageSpec) -> Iterator[tuple[Path, bytes | str]]:
+def _each(files: list[Path], spec: ImageSpec) -> Iterator[tuple[Path, bytes | str]]:
     """Each file with the bytes of its image, or with the reason why there are none; in order, on all cores."""
 
     def one(file: Path) -> bytes | str:
@@ -176,18 +197,16 @@ def _left_out_some(cached: Path) -> bool:
         return True
 
 
-def _open(folder: Path, spec: ImageSpec, cached: Path) -> Folder:
+def _open(place: Path, spec: ImageSpec, cached: Path) -> Decoded:
     try:
         facts = json.loads((cached / "folder.json").read_text(encoding="utf-8"))
         unreadable = [Unreadable(Path(file), reason) for file, reason in facts["unreadable"]]
-        sources, classes = [file for file, _ in facts["readable"]], [name for _, name in facts["readable"]]
+        sources = tuple(facts["readable"])
         if not sources:
             raise DataError(
-                f"None of the {len(unreadable)} pictures in {folder} can be read; the first: {unreadable[0].reason}"
+                f"None of the {len(unreadable)} pictures in {place} can be read; the first: {unreadable[0].reason}"
             )
         pixels = np.memmap(cached / "images.u8", np.uint8, "r", shape=(len(sources), *spec.shape))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"The cache of {folder} in {cached} is damaged ({error}); delete it and run again.") from error
-    names = sorted({name for name in classes if name is not None})
-    labels = np.array([names.index(name) if name is not None else UNLABELLED for name in classes], np.int64)
-    return Folder(Dataset(pixels, labels, {"en": tuple(names)}, tuple(sources), name=str(folder)), unreadable)
+        raise DataError(f"The cache of {place} in {cached} is damaged ({error}); delete it and run again.") from error
+    return Decoded(pixels, sources, unreadable)

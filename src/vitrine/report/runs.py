@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from vitrine.datasets import Splits, by_name
 from vitrine.datasets.holdout import Rule, hold_out
-from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
+from vitrine.datasets.image_folder import PHOTO, PLAIN_GREY, Unreadable
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, ModelFileError, StorageError
+from vitrine.images import resize
 from vitrine.messages import Words
 from vitrine.plots import Curves
 from vitrine.progress import Progress, silent
@@ -141,7 +142,7 @@ def images(
         notes.append(words.text("note.left_out", {"classes": known}))
         train, test = (part[np.flatnonzero(~np.isin(part.labels, left_out))] for part in (train, test))
     if len(test):
-        return Images(Splits(train, test), "test", loaded.unreadable)
+        return _in_the_models_classes(run, Images(Splits(train, test), "test", loaded.unreadable), words, notes)
     share, rule, limit = recipe.get("validation"), recipe.get("split"), recipe.get("limit")
     if not (isinstance(share, float) and rule in ("random", "last") and run.seed is not None and checksum):
         notes.append(words.text("note.no_split"))
@@ -149,7 +150,30 @@ def images(
     known_rule: Rule = "last" if rule == "last" else "random"
     whole = loaded.splits.train
     learnt, held = hold_out(whole, share, known_rule, run.seed, limit if isinstance(limit, int) else 0, left_out)
-    return Images(Splits(learnt, held), "validation", loaded.unreadable)
+    return _in_the_models_classes(run, Images(Splits(learnt, held), "validation", loaded.unreadable), words, notes)
+
+
+def _in_the_models_classes(run: Run, images: Images, words: Words, notes: list[str]) -> Images:
+    """The images as the model sees them; where the recipe says in [classes] what its folders mean, those of folders
+    that mean one class each, and a note on the other folders, where right and wrong are not one class.
+    """
+    images, recipe = _as_seen(run, images), run.recipe
+    if run.encoder is None or not (table(recipe, "classes") or table(recipe, "data").get("beside")):
+        return images
+    classes, folders = run.encoder.card.classes, images.splits.train.class_names["en"]
+    meant = [_list(table(recipe, "classes").get(folder, [folder])) for folder in folders]
+    numbers = np.array(
+        [classes["en"].index(str(one[0])) if len(one) == 1 and one[0] in classes["en"] else -1 for one in meant],
+        np.int64,
+    )
+    left = [folder for folder, number in zip(folders, numbers, strict=True) if number < 0]
+    if left:
+        notes.append(words.text("note.folders_left", {"folders": ", ".join(left)}))
+    parts = []
+    for part in (images.splits.train, images.splits.test):
+        known = part[np.flatnonzero(numbers[part.labels] >= 0)]
+        parts.append(replace(known, labels=numbers[known.labels], class_names=classes))
+    return replace(images, splits=Splits(*parts))
 
 
 def table(facts: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -159,17 +183,30 @@ def table(facts: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _list(found: object) -> list[object]:
-    return list(found) if isinstance(found, list) else []
+    return list(found) if isinstance(found, list | tuple) else []
 
 
 def _look(run: Run) -> ImageSpec:
-    """What the data are brought to: as training did, so that a folder's cache serves both."""
+    """What the data are brought to: as training did, so that their checksum is the same."""
+    kept = table(run.recipe, "data").get("kept")
     if run.encoder:
-        height, width, channels = run.encoder.card.image.shape
-        return ImageSpec(height, width, channels, PLAIN_GREY.ground, (0.0,) * channels, (1.0,) * channels)
-    size = table(run.recipe, "data").get("size")
-    side = size if isinstance(size, int) and 1 <= size <= 4096 else PLAIN_GREY.height
-    return ImageSpec(side, side, 1, PLAIN_GREY.ground, PLAIN_GREY.mean, PLAIN_GREY.sd)
+        image = run.encoder.card.image
+        look = replace(image, mean=(0.0,) * image.channels, sd=(1.0,) * image.channels)
+    else:
+        look = PHOTO if table(run.recipe, "model").get("name") == "photo" else PLAIN_GREY
+        size = table(run.recipe, "data").get("size")
+        side = size if isinstance(size, int) and 1 <= size <= 4096 else PLAIN_GREY.height
+        look = replace(look, height=side, width=side)
+    return replace(look, height=kept, width=kept) if isinstance(kept, int) and 1 <= kept <= 4096 else look
+
+
+def _as_seen(run: Run, images: Images) -> Images:
+    """The images at the model's size, if training kept them at another."""
+    if run.encoder is None or run.encoder.card.image.shape[2] != images.splits.train.images.shape[3]:
+        return images
+    spec, splits = run.encoder.card.image, images.splits
+    train, test = (replace(part, images=resize(part.images, spec)) for part in (splits.train, splits.test))
+    return replace(images, splits=Splits(train, test))
 
 
 def _facts(folder: Path, words: Words, notes: list[str]) -> dict[str, Any]:

@@ -183,10 +183,8 @@ def learn(
     image = _image_spec(training, recipe.data)
     facts = {
         "recipe": recipe.to_json(),
-        "data": {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()},
+        "data": data_facts(dataset, beside),
     }
-    if beside:
-        facts["data"]["beside"] = {"name": beside.name, "images": len(beside), "checksum": beside.checksum()}
     state = _State(_lesson(recipe, training, beside, image, device))
     if recipe.model.start and not resume:
         _start_from(state.network, run.parent / recipe.model.start, facts)
@@ -238,6 +236,12 @@ def learn(
     return Learnt(state, history, image, facts, validation, seen)
 
 
+def data_facts(dataset: Dataset, beside: Dataset | None) -> dict[str, Any]:
+    """Name, size and checksum of what a run learns from."""
+    facts: dict[str, Any] = {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()}
+    return facts if beside is None else {**facts, "beside": data_facts(beside, None)}
+
+
 def _lesson(recipe: Recipe, training: Dataset, beside: Dataset | None, image: ImageSpec, device: str) -> Lesson:
     if recipe.model.name != "photo":
         return ClassLesson(recipe, training, image, device)
@@ -279,7 +283,10 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
     Raises DataError for images without a class, and when a class would be left without training images.
     """
     if not dataset.labelled:
-        raise DataError(f"{dataset.name} has images without a class; training needs a sub-folder per class.")
+        raise DataError(
+            f"{dataset.name} has images without a class; training needs a sub-folder per class, or"
+            " a CSV of files and labels."
+        )
     names = dataset.class_names["en"]
     if len(names) < 2:
         raise DataError(

@@ -20,7 +20,8 @@ from vitrine.errors import RecipeError
 
 @dataclass(frozen=True)
 class DataTable:
-    """name: "fashion-mnist", "drawn", or the path of a folder of pictures. limit: train on the first so many images
+    """name: "fashion-mnist", "drawn", or the path of a folder of pictures or of a CSV of their files and labels; "":
+    to be named on the command line (--data). limit: train on the first so many images
     only (0: all). validation: share of the training images held out, 0 < share < 1. split: "random" (by class, by seed)
     or "last" (the last share, as Keras does). leave_out: numbers of classes whose images are not used at all, to
     measure retrieval on classes never seen. size: side of the square image, pixels. normalise: "standard" (mean 0, sd 1
@@ -341,7 +342,7 @@ def load(name_or_path: str, overrides: dict[str, str] | None = None) -> Recipe:
             values[_full_key(f"{table}.{key}", f"The recipe {name_or_path}")] = value
     for key, written in (overrides or {}).items():
         values[_full_key(key, "The command line")] = _parse(written)
-    return dataclasses.replace(_build(name, values), classes=classes)
+    return _build(name, values, classes)
 
 
 def _classes(entries: Any, name: str) -> dict[str, tuple[str, ...]]:
@@ -409,12 +410,14 @@ def _parse(written: str) -> Any:
         return float(written) if number else written
 
 
-def _build(name: str, values: dict[str, Any]) -> Recipe:
+def _build(name: str, values: dict[str, Any], classes: dict[str, tuple[str, ...]]) -> Recipe:
     tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for full, value in values.items():
         table, key = full.split(".")
         tables[table][key] = _typed(full, value, _TYPES[table][key])
-    recipe = Recipe(name, *(kind(**tables[table]) for table, kind in TABLES.items()))
+    recipe = dataclasses.replace(
+        Recipe(name, *(kind(**tables[table]) for table, kind in TABLES.items())), classes=classes
+    )
     _check_together(recipe)
     return recipe
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -56,6 +57,7 @@ def tune(
     count: int,
     epochs: int,
     *,
+    beside: Dataset | None = None,
     resume: bool = False,
     device: str = "cpu",
     watch: Watch | None = None,
@@ -71,14 +73,15 @@ def tune(
     one; DataError, StorageError as `loop.train`.
     """
     _check(recipe)
-    trials = _started(recipe, dataset, folder, epochs, resume)
+    trials = _started(recipe, loop.data_facts(dataset, beside), folder, epochs, resume)
     space = _space(recipe)
     for trial in trials[:count]:
         told(trial)
     for number in range(len(trials), count):
         values = _own(recipe, space) if number == 0 else _chosen(space, trials, recipe.training.seed)
         run = folder / f"trial-{number}"
-        trial = _tried(number, values, recipe, dataset, run, epochs, device, _shifted(watch or Watch(), number, count))
+        shifted = _shifted(watch or Watch(), number, count)
+        trial = _tried(number, values, recipe, (dataset, beside), run, epochs, device, shifted)
         trials.append(trial)
         _write(folder, trials)
         shutil.rmtree(run, ignore_errors=True)  # what matters is in the line
@@ -109,11 +112,27 @@ def _check(recipe: Recipe) -> None:
 def _space(recipe: Recipe) -> Space:
     """What is searched, and within which bounds: around what the recipe says, by full key."""
     rate, decay = recipe.optimiser.learning_rate, recipe.optimiser.weight_decay or 1e-4
-    own = recipe.augmentation
-    return {
+    space: Space = {
         "optimiser.learning_rate": FloatDistribution(rate / 8, rate * 8, log=True),
         "optimiser.weight_decay": FloatDistribution(decay / 10, decay * 10, log=True),
         "loss.label_smoothing": FloatDistribution(0.0, max(0.2, recipe.loss.label_smoothing)),
+    }
+    return space | (_of_photos(recipe) if recipe.model.name == "photo" else _of_images(recipe))
+
+
+def _of_photos(recipe: Recipe) -> Space:
+    own = recipe.photograph
+    return {
+        "photograph.least": FloatDistribution(min(0.15, own.least), max(0.8, own.least)),
+        "photograph.light": FloatDistribution(0.0, max(0.8, own.light)),
+        "photograph.mix": FloatDistribution(0.0, max(0.6, own.mix)),
+        "photograph.erase": FloatDistribution(0.0, max(0.5, own.erase)),
+    }
+
+
+def _of_images(recipe: Recipe) -> Space:
+    own = recipe.augmentation
+    return {
         "augmentation.flip": CategoricalDistribution((False, True)),
         "augmentation.translate": IntDistribution(0, max(3, own.translate)),
         "augmentation.erase": FloatDistribution(0.0, max(0.5, own.erase)),
@@ -147,14 +166,23 @@ def _within(distribution: BaseDistribution, value: float) -> float:
 
 
 def _tried(
-    number: int, values: Values, recipe: Recipe, dataset: Dataset, run: Path, epochs: int, device: str, watch: Watch
+    number: int,
+    values: Values,
+    recipe: Recipe,
+    data: tuple[Dataset, Dataset | None],
+    run: Path,
+    epochs: int,
+    device: str,
+    watch: Watch,
 ) -> Trial:
-    """Train, or go on with a training that was stopped."""
+    """Train, or go on with a training that was stopped. data: and what is learnt beside."""
     short = with_values(recipe, values)
     short = replace(short, training=replace(short.training, epochs=epochs))
     try:
         resume = checkpoints.exists(run)
-        history = loop.learn(short, dataset, run, resume=resume, until=None, device=device, watch=watch).history
+        history = loop.learn(
+            short, data[0], run, beside=data[1], resume=resume, until=None, device=device, watch=watch
+        ).history
     except loop.DivergedError:
         return Trial(number, values, 0.0, None, 0.0)
     last = history[-1]
@@ -171,12 +199,12 @@ def _shifted(watch: Watch, number: int, count: int) -> Watch:
     return Watch(step)
 
 
-def _started(recipe: Recipe, dataset: Dataset, folder: Path, epochs: int, resume: bool) -> list[Trial]:
+def _started(recipe: Recipe, data: dict[str, Any], folder: Path, epochs: int, resume: bool) -> list[Trial]:
     """The folder's trials so far; none for a new search, whose facts are written."""
     facts = {
         "recipe": recipe.to_json(),
         "epochs": epochs,
-        "data": {"name": dataset.name, "images": len(dataset), "checksum": dataset.checksum()},
+        "data": data,
     }
     facts = json.loads(json.dumps(facts))
     there = folder / FACTS_FILE
@@ -217,6 +245,22 @@ def _toml(recipe: Recipe, best: Trial, trials: int, epochs: int) -> str:
         table: entries for table, entries in dataclasses.asdict(recipe).items() if isinstance(entries, dict)
     }
     return head + "".join(
-        f"\n[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in entries.items())
+        f"\n[{table}]\n" + "".join(f"{_key(key)} = {_written(value)}\n" for key, value in entries.items())
         for table, entries in tables.items()
     )
+
+
+def _key(name: str) -> str:
+    """As TOML wants it.
+
+    >>> _key("t-shirt"), _key("my hats")
+    ('t-shirt', '"my hats"')
+    """
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _written(name)
+
+
+def _written(value: Any) -> str:
+    """Numbers, texts, truth values and lists are in TOML as in JSON, but for characters beyond U+FFFF, which it wants
+    as they are, and DEL, which it does not.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
