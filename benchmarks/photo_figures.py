@@ -1,13 +1,13 @@
 """The measures of photos.py: pure NumPy over what models answered. tests/test_photo_figures.py has each by hand."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vitrine import metrics
+from vitrine import background, learning, metrics
+from vitrine.learning.sidecar import Learnt, LearntClass
 
 Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
@@ -117,65 +117,28 @@ def shares_of_group(labels: Labels, found: Labels) -> dict[str, Any]:
     return {"look_alikes": round(float(same.mean()), 6), "look_alikes_n": len(labels), "look_alikes_by": by}
 
 
-@dataclass(frozen=True)
-class ClassMeans:
-    """A classifier to which classes are added by a few examples: what is likeliest where every class is a Gaussian
-    about its mean, all of one covariance, and a mean of n examples is itself uncertain by 1 / n of it.
-
-    whiten (d, d): brings that covariance to 1. means (classes, d), whitened; counts (classes,).
-    """
-
-    whiten: npt.NDArray[np.float64]
-    means: npt.NDArray[np.float64]
-    counts: Labels
-
-    @classmethod
-    def fit(cls, vectors: Vectors, labels: Labels) -> "ClassMeans":
-        """Of examples (n, d) of the classes 0, 1, ... that are known well."""
-        from sklearn.covariance import LedoitWolf
-
-        classes = np.unique(labels)
-        means = np.stack([vectors[labels == label].mean(axis=0) for label in classes]).astype(np.float64)
-        within = vectors - means[np.searchsorted(classes, labels)]
-        values, axes = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(within).covariance_)
-        whiten = axes / np.sqrt(np.maximum(values, 1e-12))
-        return cls(whiten, means @ whiten, np.bincount(np.searchsorted(classes, labels)))
-
-    def learn(self, shots: Sequence[Vectors]) -> "ClassMeans":
-        """With a class more for each array of examples (n, d)."""
-        new = np.stack([shot.mean(axis=0) for shot in shots]) @ self.whiten
-        counts = np.append(self.counts, [len(shot) for shot in shots])
-        return ClassMeans(self.whiten, np.concatenate([self.means, new]), counts)
-
-    def classify(self, vectors: Vectors) -> Labels:
-        """(n, d) -> (n,): classes learnt later come after those that were fitted, in their order."""
-        white = vectors @ self.whiten
-        distances = (white**2).sum(axis=1)[:, None] - 2 * white @ self.means.T + (self.means**2).sum(axis=1)
-        spread = 1 + 1 / self.counts
-        found: Labels = (distances / spread + white.shape[1] * np.log(spread)).argmin(axis=1)
-        return found
-
-
 def new_classes(
     known: tuple[Vectors, Labels], vectors: Vectors, labels: Labels, shots: int = 5, draws: int = 20, seed: int = 0
 ) -> dict[str, Any]:
-    """Classes learnt from so many pictures, each alone, and all of them at once.
+    """Classes learnt from so many pictures as `vitrine model learn` does, each alone, and all of them at once.
 
-    known: examples of the classes that are known, and which. vectors (n, d): all pictures that are asked about, labels
-    (n,): 0, 1, ... for the new classes, -1 for others. Pictures that were learnt from are not asked about. Means over
-    the draws of recall and precision against everything else, and over the classes.
+    known: examples of the classes that are known, and which; a sample of them is the background. vectors (n, d): all
+    pictures that are asked about, labels (n,): 0, 1, ... for the new classes, -1 for others. Pictures that were learnt
+    from are not asked about. Means over the draws of recall and precision against everything else, and over the
+    classes.
     """
-    base, generator = ClassMeans.fit(*known), np.random.default_rng(seed)
+    others, generator = background.sample(*known), np.random.default_rng(seed)
     count = int(labels.max()) + 1
     alone, together = [], []
     for _ in range(draws):
         chosen = [generator.choice(np.flatnonzero(labels == i), shots, replace=False) for i in range(count)]
         for i, places in enumerate(chosen):
-            answered = base.learn([vectors[places]]).classify(vectors) == len(base.means)
-            alone.append(_hits(answered, labels == i, places))
-        said = base.learn([vectors[places] for places in chosen]).classify(vectors) - len(base.means)
-        learnt = np.concatenate(chosen)
-        together.append(list(_each(said, labels, learnt, count)))
+            weights, offset = learning.discriminant(vectors[places], others)
+            alone.append(_hits(vectors @ weights + offset >= 0, labels == i, places))
+        classes = tuple(LearntClass(str(i), vectors[places]) for i, places in enumerate(chosen))
+        odds = learning.judge(Learnt("", "", classes, others)).log_odds(vectors)
+        said = np.where((odds > 0).any(axis=1), odds.argmax(axis=1), -1)
+        together.append(list(_each(said, labels, np.concatenate(chosen), count)))
     one = np.array(alone).reshape(draws, count, 2).mean(axis=0)
     all_at_once = np.array(together).mean(axis=0)
     return {

@@ -67,6 +67,9 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert keys("index", "verify", "shop") == promised("`index verify`")
     assert keys("index", "list") == promised("`index list` (one line a catalogue), `index info`")
     assert keys("index", "info", "shop") == promised("`index list` (one line a catalogue), `index info`")
+    two = sorted((tmp_path / "shop").rglob("*.png"))[:2]
+    assert keys("model", "learn", "new", *two) == promised("`model learn`")
+    assert keys("model", "forget", "new") == promised("`model forget`")
     assert keys("classify", picture) == promised("`classify` (one line a picture)")
     assert keys("search", picture, "--catalogue", "shop") == promised("`search`")
     matches = json.loads(cli("search", picture, "--catalogue", "shop", "--json")[1])["matches"]

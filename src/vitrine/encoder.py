@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from vitrine import images, metrics, modelfile, similarity, storage
+from vitrine import images, learning, metrics, modelfile, similarity, storage
 from vitrine.errors import InputError, ModelFileError
 from vitrine.images import Picture
-from vitrine.modelfile import ModelCard
+from vitrine.learning import Judge, sidecar
+from vitrine.modelfile import ModelCard, ModelFile
 from vitrine.progress import Progress, silent
 from vitrine.similarity import Measure, Similarity
+
+Vectors = npt.NDArray[np.float32]
 
 BATCH = 250
 _BATCH_PIXELS = 2**20  # of a batch, at most, so that large pictures take no more memory: 20 of 224x224
@@ -35,8 +39,9 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one picture shows. probabilities: one per class, summing to 1; label: English, see `ModelCard.classes` for
-    others. known: whether it looks like any of the classes at all; None where the model cannot tell (see `Rejection`).
+    """What one picture shows. probabilities: one per class, those learnt later last, summing to 1; where a model has
+    only such, the rest is that it is none of them. label: English, see `Encoder.names` for others. known: whether it
+    looks like any of the classes at all; None where the model cannot tell (see `Rejection`).
     """
 
     class_index: int
@@ -99,7 +104,35 @@ class Encoder:
         """The same model, for many threads at once: each call is answered on the thread that makes it."""
         if self._single is None:
             self._single = Encoder.from_content(self.content, self.card, threads=1)
+            self._single.judge = self.judge
         return self._single
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """Tells the classes that were learnt after the training, where there are any (`learn`, `forget`): as they were
+        when somebody first asked.
+
+        Raises ModelFileError where the file that keeps them cannot be used.
+        """
+        learnt = sidecar.read(self.card)
+        return learning.judge(learnt) if learnt else None
+
+    def learn(self, name: str, shown: Vectors, others: Vectors | None = None) -> None:
+        """Learn a class from embeddings (k, d) of its pictures; others: (m, d) of pictures that show other things, None
+        for those that were given before, or those that the model file holds.
+
+        Raises InputError: the name cannot be or is there, fewer than two different pictures, or nothing to tell them
+        from; ModelFileError as `judge`; StorageError. Then nothing is kept.
+        """
+        own = modelfile.read_background(ModelFile(self.card, self.content))
+        self.judge = learning.judge(sidecar.learn(self.card, name, shown, others, own))
+
+    def forget(self, name: str) -> None:
+        """Forget a class that was learnt. Raises InputError where there is none of that name; ModelFileError,
+        StorageError.
+        """
+        left = sidecar.forget(self.card, name)
+        self.judge = learning.judge(left) if left.classes else None
 
     def run(self, batch: npt.NDArray[np.uint8], progress: Progress = silent) -> Outputs:
         """Answers for images (n, h, w, c) uint8 that already look as the model's image spec says.
@@ -158,30 +191,43 @@ class Encoder:
             [images.prepare(images.read(picture, spec=self.card.image), self.card.image) for picture in pictures]
         )
 
+    def names(self, language: str = "en") -> tuple[str, ...]:
+        """Of all classes, those learnt later last, in that language where there are such names; none where the model
+        has no classes. Raises ModelFileError as `judge`.
+        """
+        return (*self.card.names(language), *(self.judge.names if self.judge else ()))
+
     def class_names(self, language: str = "en") -> tuple[str, ...]:
-        """In that language, or in English. Raises InputError where the model has no classes."""
-        names = self.card.names(language)
+        """As `names`. Raises InputError where the model has no classes."""
+        names = self.names(language)
         if not names:
             raise InputError(
                 f"The model {self.card.name} knows no classes, it can only search for what looks alike; name another"
-                " model, such as default."
+                " model, such as default, or teach it some with `vitrine model learn`."
             )
         return names
 
     def predictions(self, outputs: Outputs) -> list[Prediction]:
         """Logits as calibrated probabilities and names. Raises InputError where the model has no classes."""
         names = self.class_names()
-        table = metrics.softmax(outputs.logits, self.card.temperature)
+        verdicts = self._known(outputs)
+        if not self.judge:
+            table, order = metrics.softmax(outputs.logits, self.card.temperature), outputs.logits.argmax(axis=1)
+        else:
+            table = learning.join(outputs.logits / self.card.temperature, self.judge.log_odds(outputs.embeddings))
+            order = table.argmax(axis=1)
+            learnt = table[:, -len(self.judge.names) :].sum(axis=1) >= 0.5
+            verdicts = [True if sure else verdict for sure, verdict in zip(learnt, verdicts, strict=True)]
         return [
             Prediction(int(best), names[best], float(row[best]), tuple(map(float, row)), known)
-            for row, best, known in zip(table, outputs.logits.argmax(axis=1), self._known(outputs), strict=True)
+            for row, best, known in zip(table, order, verdicts, strict=True)
         ]
 
-    def _known(self, outputs: Outputs) -> list[bool] | list[None]:
-        """Whether each picture looks like any of the classes; None where the model cannot tell."""
+    def _known(self, outputs: Outputs) -> Sequence[bool | None]:
+        """Whether each picture looks like any of the model's own classes; None where it cannot tell."""
         rejection = self.card.rejection
         if rejection is None:
-            return [None] * len(outputs.logits)
+            return [None if self.card.names() else False] * len(outputs.logits)
         found: list[bool] = (metrics.energy(outputs.logits) >= rejection.threshold).tolist()
         return found
 

@@ -52,7 +52,8 @@ def explain(encoder: Encoder, image: Pixels, progress: Progress = silent) -> Exp
     where the model has no classes; ModelFileError as `Encoder.run` does.
     """
     chosen = encoder.predictions(encoder.run(image[None]))[0]
-    way: Way = "activation" if encoder.card.activation else "occlusion"
+    own = chosen.class_index < len(encoder.card.names())  # or it was learnt later, and has no map
+    way: Way = "activation" if encoder.card.activation and own else "occlusion"
     if way == "activation":
         evidence = _activation(encoder, image, chosen.class_index)
     else:
@@ -160,7 +161,10 @@ def _ground(image: Pixels, spec: ImageSpec) -> Pixels:
 
 def _log_odds(encoder: Encoder, batch: Pixels, chosen: int) -> npt.NDArray[np.float64]:
     """(n,): log(p / (1 - p)) of a class. Where the model is as good as certain, log p hardly moves; this still does."""
-    logits = encoder.run(batch).logits.astype(np.float64) / encoder.card.temperature
+    outputs = encoder.run(batch)
+    logits = outputs.logits.astype(np.float64) / encoder.card.temperature
+    if encoder.judge and chosen >= logits.shape[1]:
+        return encoder.judge.log_odds(outputs.embeddings)[:, chosen - logits.shape[1]]
     others = np.delete(logits, chosen, axis=1)
     if not others.shape[1]:  # a model of one class is always certain
         return np.zeros(len(batch))

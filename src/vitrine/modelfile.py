@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vitrine import background as backgrounds
 from vitrine import storage
 from vitrine.errors import InputError, ModelFileError
 from vitrine.similarity import Similarity
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2  # 1 had no output "activation", and always classes
 METADATA_KEY = "vitrine"
+BACKGROUND_KEY = "vitrine.background"
 INPUT = "image"
 LOGITS, EMBEDDING, ACTIVATION = "logits", "embedding", "activation"
 OUTPUTS = (LOGITS, EMBEDDING)
@@ -190,13 +192,40 @@ def parse(content: bytes, source: str) -> ModelFile:
     return ModelFile(card, content)
 
 
-def write(path: Path, onnx_model: bytes, card: ModelCard) -> None:
-    """Write an ONNX model with its card, atomically. Metadata that the model had is replaced. Raises StorageError."""
+def read_background(file: ModelFile) -> backgrounds.Vectors | None:
+    """(m, d): what the model makes of pictures that it knows, where the file holds that. Raises ModelFileError."""
+    entries = dict(_metadata(value) for number, value, _ in _fields(file.content) if number == _METADATA_PROPS)
+    if BACKGROUND_KEY not in entries:
+        return None
+    try:
+        found = backgrounds.from_json(json.loads(entries[BACKGROUND_KEY]))
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise ModelFileError(
+            f"The background of the model {file.card.name} is damaged ({type(error).__name__}: {error}); copy the file"
+            " again or make it anew with `vitrine train`."
+        ) from error
+    if found.shape[1] != file.card.embedding:
+        raise ModelFileError(
+            f"The background of the model {file.card.name} has {found.shape[1]} numbers a picture, and the"
+            f" model {file.card.embedding}; make it anew with `vitrine train`."
+        )
+    return found
+
+
+def write(path: Path, onnx_model: bytes, card: ModelCard, background: backgrounds.Vectors | None = None) -> None:
+    """Write an ONNX model with its card, and a background, atomically. Metadata that the model had is replaced.
+
+    Raises StorageError.
+    """
     plain = b"".join(raw for number, _, raw in _fields(onnx_model) if number != _METADATA_PROPS)
     fields = {**card.to_json(), "checksum": _checksum(plain)}
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-    entry = _field(1, METADATA_KEY.encode()) + _field(2, text)  # StringStringEntryProto
-    storage.write_bytes(path, plain + _field(_METADATA_PROPS, entry))
+    entries = {METADATA_KEY: text}
+    if background is not None:
+        entries[BACKGROUND_KEY] = json.dumps(backgrounds.to_json(background), separators=(",", ":")).encode()
+    for key, value in entries.items():
+        plain += _field(_METADATA_PROPS, _field(1, key.encode()) + _field(2, value))  # StringStringEntryProto
+    storage.write_bytes(path, plain)
 
 
 def identity(onnx_model: bytes, image: ImageSpec) -> str:

@@ -8,9 +8,10 @@ are used. `VITRINE_DATA` names a folder that holds data sets and is never writte
 import errno
 import os
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -136,6 +137,22 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` as UTF-8, atomically. Raises StorageError."""
     write_bytes(path, content.encode())
+
+
+@contextmanager
+def locked(path: Path, seconds: float) -> Iterator[None]:
+    """While it lasts nobody else holds the lock of that path, an empty file. seconds: to wait for another.
+
+    The lock is SQLite's: the system takes it back from a program that dies. Raises StorageError, or sqlite3's
+    OperationalError where another holds it for longer.
+    """
+    try:
+        path.touch()
+    except OSError as error:
+        raise disk_error(error, path) from error
+    with closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 def remove_folder(path: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from vitrine import storage
@@ -16,17 +16,8 @@ FileState = tuple[int, int, int]
 
 @contextmanager
 def writer_lock(folder: Path) -> Iterator[None]:
-    """While it lasts nobody else writes to the catalogue in that folder. Raises StorageError, or SQLite's "locked".
-
-    The lock is SQLite's, on an empty file: the system takes it back from a program that dies.
-    """
-    place = folder / "writer.lock"
-    try:
-        place.touch()
-    except OSError as error:
-        raise storage.disk_error(error, place) from error
-    with closing(sqlite3.connect(place, timeout=SECONDS_TO_WAIT, isolation_level=None)) as lock:
-        lock.execute("BEGIN EXCLUSIVE")
+    """While it lasts nobody else writes to the catalogue in that folder. Raises StorageError, or SQLite's "locked"."""
+    with storage.locked(folder / "writer.lock", SECONDS_TO_WAIT):
         yield
 
 

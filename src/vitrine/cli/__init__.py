@@ -21,6 +21,7 @@ map.py       vitrine map
 fill.py      what add and sync share
 model.py     vitrine model card
 wrap.py      vitrine model wrap
+learn.py     vitrine model learn|forget
 serve.py     vitrine serve
 demo.py      vitrine demo
 """

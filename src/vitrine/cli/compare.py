@@ -44,7 +44,7 @@ def compare(
     from vitrine.encoder import Encoder
 
     encoder = Encoder.load(model)
-    names = encoder.card.names(lang)
+    names = encoder.names(lang)
     pictures = _read(a, b, encoder.card.image)
     outputs = encoder.run(encoder.prepare(pictures))
     found = encoder.comparison(outputs[:1], outputs[1:])

@@ -62,7 +62,7 @@ def classify(
     names = encoder.class_names(lang)
     failed: list[str] = []
     drawn = False
-    for source, picture in _pictures(paths):
+    for source, picture in pictures(paths):
         try:
             if isinstance(picture, VitrineError):
                 raise picture
@@ -106,7 +106,7 @@ def _check_pictures(show_input: Path | None, explain: Path | None, paths: list[s
         raise InputError(f"{explain} is named by --show-input and by --explain; name two files.")
 
 
-def _pictures(paths: list[str]) -> Iterator[tuple[str, "Path | bytes | VitrineError"]]:
+def pictures(paths: Sequence[str]) -> Iterator[tuple[str, "Path | bytes | VitrineError"]]:
     """Each picture with what to call it, or why there is none; folders are walked, - is standard input."""
     from vitrine.datasets import image_folder
 

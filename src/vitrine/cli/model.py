@@ -2,10 +2,12 @@
 
 import typer
 
-from vitrine.cli import output, wrap
+from vitrine.cli import learn, output, wrap
 
 app = typer.Typer(no_args_is_help=True, help="Look at model files, and make them of models of your own.")
 app.command("wrap")(wrap.wrap)
+app.command("learn")(learn.learn)
+app.command("forget")(learn.forget)
 
 
 @app.command()
@@ -15,10 +17,12 @@ def card(
 ) -> None:
     """What a model file says of itself: what it wants to see, what it was trained on, what was measured."""
     from vitrine import encoder, modelfile
+    from vitrine.learning import sidecar
 
     file = modelfile.read(encoder.find(name))
+    learnt = sidecar.read(file.card)
     if as_json:
-        output.print_json(file.card.to_json())
+        output.print_json({**file.card.to_json(), "learnt": list(learnt.names) if learnt else []})
         return
     card = file.card
     image = card.image
@@ -30,6 +34,8 @@ def card(
     print(f"  gives      {classes} an embedding of {card.embedding} numbers")
     if card.names():
         print(f"  classes    {', '.join(card.names())}  (in {', '.join(card.classes)})")
+    if learnt:
+        print(f"  learnt     {', '.join(f'{one.name} ({len(one.embeddings)} pictures)' for one in learnt.classes)}")
     if card.rejection:
         print(f"  rejects    as of none of its classes what has an energy below {card.rejection.threshold:g}")
     if wrapped := card.recipe.get("wrapped"):

@@ -14,7 +14,7 @@ router = APIRouter(tags=["about"])
 @router.get("/api/model", response_model=schemas.ModelAnswer, responses=documented(503))
 async def model(request: Request) -> JSONResponse:
     """What the catalogue's model says of itself."""
-    return JSONResponse(await desks_of(request).ask(lambda desk: desk.encoder.card.to_json()))
+    return JSONResponse(await desks_of(request).ask(answers.model))
 
 
 @router.get("/api/catalogue", response_model=schemas.CatalogueAnswer, responses=documented(503))

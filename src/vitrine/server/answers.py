@@ -187,6 +187,12 @@ def about(desk: Desk, writable: bool) -> Answer:
     return {"catalogue": info.pop("name"), **info, **counts, "writable": writable, "version": desk.catalogue.version()}
 
 
+def model(desk: Desk) -> Answer:
+    """As `schemas.ModelAnswer`."""
+    judge = desk.encoder.judge
+    return {**desk.encoder.card.to_json(), "learnt": list(judge.names) if judge else []}
+
+
 def ready(desk: Desk) -> int:
     """How many items there are, after one search: then everything is there that a search needs."""
     count = len(desk.catalogue)
@@ -271,13 +277,13 @@ def _item_example(desk: Desk, id: int, weight: float) -> Example:
 
 def _shown(desk: Desk, outputs: Outputs, lang: str) -> Answer | None:
     """What a picture shows, where the model has classes."""
-    return _prediction(desk, outputs, lang) if desk.encoder.card.names() else None
+    return _prediction(desk, outputs, lang) if desk.encoder.names() else None
 
 
 def _prediction(desk: Desk, outputs: Outputs, lang: str) -> Answer:
     """As `schemas.Prediction`. Raises InputError where the model has no classes."""
     found: Prediction = desk.encoder.predictions(outputs)[0]
-    label = desk.encoder.card.names(lang)[found.class_index]
+    label = desk.encoder.names(lang)[found.class_index]
     probabilities = list(found.probabilities)
     chosen = {"class_index": found.class_index, "label": label, "probability": found.probability}
     return {**chosen, "probabilities": probabilities, "known": found.known}

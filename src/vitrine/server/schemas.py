@@ -115,7 +115,8 @@ class AddForm(Form):
 
 
 class Prediction(BaseModel):
-    """What a picture shows. probabilities: one per class, in the order of the model card's classes, summing to 1.
+    """What a picture shows. probabilities: one per class, in the order of the model card's classes, those learnt
+    later behind them, summing to 1 unless there are only such.
     known: whether it looks like any of them at all, null where the model cannot tell.
     """
 
@@ -291,7 +292,7 @@ class CatalogueAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """As `vitrine model card --json`."""
+    """As `vitrine model card --json`. learnt: the classes that came after the training; they follow the others."""
 
     format_version: int
     name: str
@@ -307,6 +308,7 @@ class ModelAnswer(BaseModel):
     data: dict[str, Any]
     metrics: dict[str, float]
     activation: bool
+    learnt: list[str]
 
 
 class PlaceForm(Form):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
-from vitrine import metrics, modelfile
+from vitrine import background, metrics, modelfile
 from vitrine import similarity as similarities
 from vitrine.datasets import Dataset
 from vitrine.encoder import Encoder, Outputs, pair_scores
@@ -82,7 +82,9 @@ def export(
 
 
 def write_measured(path: Path, content: bytes, card: ModelCard, validation: Dataset) -> ModelCard:
-    """Fit the temperature and, unless the card has one, the similarity table; measure, write. Raises StorageError."""
+    """Fit the temperature and, unless the card has one, the similarity table; measure, write, and with it
+    the background (see `background`) of `validation`. Raises StorageError.
+    """
     outputs = Encoder.from_content(content, card).run(validation.images)
     logits = outputs.logits
     temperature = metrics.fit_temperature(logits, validation.labels)
@@ -101,7 +103,7 @@ def write_measured(path: Path, content: bytes, card: ModelCard, validation: Data
         measured |= pair_metrics
     rounded = {name: round(value, 6) for name, value in measured.items()}
     final = replace(card, temperature=round(temperature, 6), similarity=table, metrics=rounded)
-    modelfile.write(path, content, final)
+    modelfile.write(path, content, final, background.sample(outputs.embeddings, validation.labels))
     return final
 
 

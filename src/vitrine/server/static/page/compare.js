@@ -110,7 +110,7 @@ class Compare {
       const { label, probability, known } = found[name];
       if (label === null) continue; // the model has no classes
       const text = [this.page.named(label), " ", element("span.soft", {}, shown(probability))];
-      if (known === false) text.push(element("span.unknown", {}, counted("unknown", this.page.model.classes.en.length)));
+      if (known === false) text.push(element("span.unknown", {}, counted("unknown", this.page.classes("en").length)));
       this.shown[name].verdict.replaceChildren(...text);
     }
     const same = shown(found.same_probability);

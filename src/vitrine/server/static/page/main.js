@@ -46,6 +46,11 @@ const page = {
     if (returning) scrollTo(0, returning.scroll);
   },
 
+  /** The names of all classes, those learnt later last, in that language where there are such names. */
+  classes(language) {
+    return [...(page.model.classes[language] ?? page.model.classes.en), ...page.model.learnt];
+  },
+
   /** A class's name in the language of the page; labels are kept in English, or are anybody's. */
   named(label) {
     if (label === null) return words.word("noClass");

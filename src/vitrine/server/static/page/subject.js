@@ -121,7 +121,7 @@ export class Subject {
   /** The classes, the likeliest first; above them, where it is so, that it is none of them. */
   names({ probabilities, known }) {
     const { page } = this;
-    const names = page.model.classes[language()] ?? page.model.classes.en;
+    const names = page.classes(language());
     const order = probabilities.map((share, index) => [share, index]).sort((a, b) => b[0] - a[0]).slice(0, 10);
     const lines = order.map(([share, index]) => element("li", {}, element("span", { title: names[index] }, names[index]), bar(share), element("b", {}, probability(share))));
     return known === false
