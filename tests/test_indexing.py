@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,15 +13,17 @@ import pytest
 from PIL import Image
 
 from pictures import save_folder
-from vitrine import storage
+from vitrine import images, storage
 from vitrine.catalogue import filters
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Splits
-from vitrine.encoder import Encoder
+from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import DataError, InputError
 from vitrine.indexing import Report, data_set, folder
 from vitrine.indexing.folder import FolderSync, How
 from vitrine.spec import ImageSpec
+
+PHOTO = ImageSpec(96, 96, 3, "any", (0.0,) * 3, (1.0,) * 3)
 
 
 @pytest.fixture
@@ -69,6 +72,24 @@ def test_a_data_set_is_added_once(drawn: Splits, encoder: Encoder, catalogue: Lo
     assert tuple(sources) == drawn.test.sources
     assert np.abs(vectors - encoder.run(drawn.test.images).embeddings).max() < 1e-5
     assert catalogue.item(int(ids[3])).label == "Dress"
+
+
+def test_a_data_set_stays_small_for_a_model_that_wants_it_large(
+    drawn: Splits, encoder: Encoder, catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """70,000 items are not enlarged all at once, nor kept so."""
+    seen: list[tuple[int, ...]] = []
+    wide = Encoder(replace(encoder.card, image=PHOTO), encoder.content, encoder._session)
+
+    def run(self: Encoder, batch: images.Pixels) -> Outputs:
+        seen.append(batch.shape)
+        return answer(encoder, batch[:, :28, :28, :1])
+
+    answer = Encoder.run
+    monkeypatch.setattr(Encoder, "run", run)
+    data_set.add_dataset(catalogue, wide, drawn.test)
+    assert seen == [(50, 96, 96, 3)]
+    assert (images.read(catalogue.item(1).thumbnail) == drawn.test.images[0]).all()
 
 
 def test_a_folder_with_labels_changes_and_unreadable_files(

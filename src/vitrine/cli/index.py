@@ -70,7 +70,7 @@ def _add(what: str, filled: Filling, data_dir: Path | None) -> "Report":
         with output.stage(f"Add {what} to {catalogue.name}") as progress:
             return folder.add_folder(catalogue, encoder, Path(what), progress)
     with output.stage(f"Load {what}") as progress:
-        dataset = by_name.load(what, data_dir, encoder.card.image, progress).splits.whole()
+        dataset = by_name.load(what, data_dir, progress=progress).splits.whole()
     with output.stage(f"Add {what} to {catalogue.name}") as progress:
         return data_set.add_dataset(catalogue, encoder, dataset, progress)
 

@@ -13,7 +13,9 @@ BATCH = 500
 
 
 def add_dataset(catalogue: Catalogue, encoder: Encoder, dataset: Dataset, progress: Progress = silent) -> Report:
-    """Every image of a data set that already has the look that the model wants. Raises what the catalogue raises."""
+    """Every image of a data set that has the look that the model wants but for its size, to which it is brought: a
+    catalogue keeps images as small as they are. Raises what the catalogue raises.
+    """
     report = Report()
     names = dataset.class_names["en"]
     with catalogue.sole_writer(), images.decoders() as pool:
@@ -29,7 +31,7 @@ def add_dataset(catalogue: Catalogue, encoder: Encoder, dataset: Dataset, progre
             if wanted:
                 chosen = batch[np.array(wanted, np.intp)]
                 thumbnails = pool.map(images.png, chosen.images)  # whole, for `rebuild`
-                vectors = encoder.run(chosen.images).embeddings
+                vectors = encoder.run(images.resize(chosen.images, encoder.card.image)).embeddings
                 labels = [names[label] if label != UNLABELLED else None for label in chosen.labels]
                 entries = zip(chosen.sources, labels, [contents[i] for i in wanted], vectors, thumbnails, strict=True)
                 catalogue.add([Item(*entry) for entry in entries])
