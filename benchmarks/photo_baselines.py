@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vitrine import images, metrics
+from vitrine import bridging, images, metrics
 from vitrine.datasets import Dataset
 from vitrine.encoder import Encoder, Outputs
 from vitrine.images import Picture
@@ -101,6 +101,11 @@ def class_centres(photo: Encoder, catalogue: Catalogue) -> Bridge:
     return vectors
 
 
+def joint(photo: Encoder, catalogue: Catalogue) -> Bridge:
+    """As `vitrine search` does it: the class probabilities of the photo model in the embedding of the catalogue's."""
+    return bridging.Bridge(catalogue.encoder, photo).vectors
+
+
 def _unit(vectors: npt.NDArray[np.floating]) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     found: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
@@ -110,5 +115,6 @@ def _unit(vectors: npt.NDArray[np.floating]) -> Vectors:
 BRIDGES: dict[str, Callable[[Encoder, Catalogue], Bridge]] = {
     "default's catalogue, its own photo path": own_path,
     "default's catalogue, class centres": class_centres,
+    "default's catalogue, bridge": joint,
 }
 """Another rule is another line here."""

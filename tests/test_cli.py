@@ -424,7 +424,7 @@ def test_a_place_that_may_not_be_read(cli: Cli, monkeypatch: pytest.MonkeyPatch)
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "exists", refuse)
-    for arguments in (["classify", "x.jpg"], ["search", "x.jpg"], ["index", "info", "x"]):
+    for arguments in (["classify", "x.jpg", "--model", "default"], ["search", "x.jpg"], ["index", "info", "x"]):
         code, _, err = cli(*arguments)
         assert code == 2
         assert one_sentence(err)

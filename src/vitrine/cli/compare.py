@@ -1,8 +1,8 @@
 """vitrine compare: do two pictures show the same kind of garment?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -10,9 +10,10 @@ from vitrine.cli import look, output
 from vitrine.errors import ImageError, InputError
 
 if TYPE_CHECKING:
-    from vitrine.encoder import Prediction
+    from vitrine.encoder import Encoder, Prediction
     from vitrine.images import Pixels
-    from vitrine.spec import ImageSpec
+
+Read = TypeVar("Read")
 
 MEASURES = {
     "cosine": "cosine similarity of the embeddings: 1 is the same; 0 and below, nothing in common",
@@ -24,28 +25,26 @@ MEASURES = {
 def compare(
     a: Annotated[str, typer.Argument(help="A picture, or - for standard input.", show_default=False)],
     b: Annotated[str, typer.Argument(help="Another picture, or -.", show_default=False)],
-    model: output.Model = "default",
+    model: output.ModelOrNone = None,
     lang: look.Language = "en",
     out: Annotated[
         Path | None, typer.Option("--out", help="Draw both pictures into this PNG.", show_default=False)
     ] = None,
     as_json: output.Json = False,
 ) -> None:
-    """Say how probably two pictures show the same kind of garment.
+    """Say how probably two pictures show the same kind of garment. Where one of them is a photo, the model photo is
+    asked, and default where both look like Fashion-MNIST; --model names another.
 
     The probability is for pairs that are as often of the same kind as of different kinds, and for pictures like those
-    that the model learnt from: on photos with a background or a person in them it says little.
+    that the model learnt from: of photos with a background or a person in them default says little.
 
     Example: vitrine compare boot.jpg shoe.jpg --out both.png
     """
     if a == b == "-":
         raise InputError("Only one of the two pictures can come from standard input; name a file for the other.")
     output.check_picture(out, [a, b])
-    from vitrine.encoder import Encoder
-
-    encoder = Encoder.load(model)
+    encoder, pictures = _seen(a, b, model)
     names = encoder.names(lang)
-    pictures = _read(a, b, encoder.card.image)
     outputs = encoder.run(encoder.prepare(pictures))
     found = encoder.comparison(outputs[:1], outputs[1:])
     assert encoder.card.similarity is not None  # or `comparison` had raised
@@ -72,12 +71,25 @@ def compare(
         )
 
 
-def _read(a: str, b: str, spec: "ImageSpec") -> "list[Pixels]":
+def _seen(a: str, b: str, model: str | None) -> "tuple[Encoder, list[Pixels]]":
+    """Both pictures and the model that is to see them: the one that is named, or that they are for."""
+    from vitrine import choosing
+    from vitrine.encoder import Encoder
+
+    if model is not None:
+        encoder = Encoder.load(model)
+        return encoder, _each((a, b), lambda source: look.read(source, encoder.card.image))
+    opened = _each((a, b), look.opened)
+    encoder = Encoder.load(choosing.choose(*opened))
+    return encoder, [one.reread(encoder) for one in opened]
+
+
+def _each(sources: tuple[str, str], read_one: Callable[[str], Read]) -> list[Read]:
     """Both pictures. Raises ImageError; where neither can be read, the first one's sentence is said before."""
     read, failed = [], []
-    for source in (a, b):
+    for source in sources:
         try:
-            read.append(look.read(source, spec))
+            read.append(read_one(source))
         except ImageError as error:
             failed.append(str(error))
     look.give_up(failed)

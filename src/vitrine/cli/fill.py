@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Target = Annotated[
     str | None, typer.Option("--catalogue", help="Its name; made if it is not there.", show_default="the folder's name")
 ]
-NewModel = Annotated[str | None, typer.Option("--model", help="The model of a new catalogue.", show_default="default")]
+NewModel = Annotated[
+    str | None, typer.Option("--model", help="The model of a new catalogue.", show_default="by what the pictures are")
+]
 Index = Annotated[
     Literal["auto", "exact", "hnsw", "ivf", "ivf-sq8"] | None,
     typer.Option("--index", help="How it is searched from now on; auto: by its size.", show_default="as it is"),
@@ -51,12 +53,14 @@ class Filling:
 
 @dataclass(frozen=True)
 class Wish:
-    """model: of a new catalogue, by name. index: the kind. mend: look for damage first, and mend it. keep_empty: keep a
-    new catalogue even if nothing comes of it.
+    """model: of a new catalogue, by name; None for the one that the files are for, or for `default` where a data set is
+    added instead of files. index: the kind. mend: look for damage first, and mend it. keep_empty: keep a new catalogue
+    even if nothing comes of it.
     """
 
     model: str | None
     index: str | None
+    files: Sequence[str | Path] | None = None
     mend: bool = False
     keep_empty: bool = False
 
@@ -66,11 +70,10 @@ def filling(name: str, wish: Wish) -> Iterator[Filling]:
     """The catalogue of that name, or a new one. At the end its index is made ready."""
     from vitrine.catalogue import folders
     from vitrine.catalogue.local import LocalCatalogue
-    from vitrine.encoder import Encoder
 
     folders.folder(name)  # refuses what is no name before a model is loaded
     new = not folders.exists(name)
-    opened = LocalCatalogue.create(name, Encoder.load(wish.model or "default")) if new else LocalCatalogue.open(name)
+    opened = LocalCatalogue.create(name, _new_model(name, wish)) if new else LocalCatalogue.open(name)
     items: int | None = None  # not known: then nothing is deleted
     try:
         with opened, opened.sole_writer():
@@ -90,6 +93,20 @@ def filling(name: str, wish: Wish) -> Iterator[Filling]:
         if new and items == 0 and not wish.keep_empty:
             with suppress(CatalogueError):  # somebody else is at it, or has deleted it
                 folders.delete(name, only_empty=True)
+
+
+def _new_model(name: str, wish: Wish) -> "Encoder":
+    """The model for a new catalogue. Where there was a choice, it is said."""
+    from vitrine import choosing
+    from vitrine.encoder import Encoder
+
+    if wish.model is not None or wish.files is None:
+        return Encoder.load(wish.model or choosing.DEFAULT)
+    choice = choosing.for_files(wish.files)
+    encoder = Encoder.load(choice.model)
+    if choosing.photo_is_there():
+        output.say(f"{name} is searched by the model {choice.model}: {choice} (--model names another).")
+    return encoder
 
 
 def _mend(opened: "LocalCatalogue") -> "tuple[Lost, ...]":

@@ -48,14 +48,15 @@ def add(
     name = catalogue or name_of(what)
     if catalogue is None and name in by_name.NAMES and what not in by_name.NAMES:
         raise InputError(f"The folder is called like the data set {name}; name its catalogue with --catalogue.")
+    files = None
     if what not in by_name.NAMES:
         if not Path(what).is_dir():
             raise DataError(
                 f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder"
                 " of pictures."
             )
-        image_folder.scan(Path(what))  # what cannot be added makes no catalogue
-    with filling(name, Wish(model, index)) as filled:
+        files, _ = image_folder.scan(Path(what))  # what cannot be added makes no catalogue
+    with filling(name, Wish(model, index, files)) as filled:
         report = _add(what, filled, data_dir)
         outcome = Outcome.of(filled, report)
     tell(what, outcome, as_json)

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +14,7 @@ from vitrine.cli import output
 from vitrine.errors import ImageError, InputError, VitrineError
 
 if TYPE_CHECKING:
+    from vitrine.choosing import Models, Opened
     from vitrine.encoder import Encoder, Prediction
     from vitrine.images import Crop, Pixels
     from vitrine.spec import ImageSpec
@@ -32,7 +35,7 @@ CropOption = Annotated[
 
 def classify(
     paths: Annotated[list[str], typer.Argument(help="Pictures, folders of pictures, or - for standard input.")],
-    model: output.Model = "default",
+    model: output.ModelOrNone = None,
     lang: Language = "en",
     as_json: output.Json = False,
     show_input: Annotated[
@@ -47,7 +50,8 @@ def classify(
     ] = None,
     crop: CropOption = None,
 ) -> None:
-    """Say what garment each picture shows.
+    """Say what garment each picture shows. The model default is asked about what looks like Fashion-MNIST, photo about
+    any other picture; --model names one for all.
 
     Example: vitrine classify shirt.jpg photos/ --lang uk
 
@@ -55,23 +59,23 @@ def classify(
     """
     _check_pictures(show_input, explain, paths)
     part = parsed(crop)
-    from vitrine import images
-    from vitrine.encoder import Encoder
+    from vitrine.choosing import Models
 
-    encoder = Encoder.load(model)
-    names = encoder.class_names(lang)
+    asked = _Asked(model, Models())
+    if model is not None:
+        asked.models.of(model).class_names()  # what cannot answer is said once
     failed: list[str] = []
     drawn = False
     for source, picture in pictures(paths):
         try:
             if isinstance(picture, VitrineError):
                 raise picture
-            name = "Standard input" if source == "-" else None
-            image = images.read(picture, name, encoder.card.image, crop=part)
+            encoder, image = asked.read(picture, called(source), part)
             prediction = encoder.classify([image])[0]
         except VitrineError as error:
             failed.append(str(error))
             continue
+        names = encoder.class_names(lang)
         if not drawn and (show_input or explain):
             label = names[prediction.class_index]
             none = f"none of {among(names)}" if prediction.known is False else None
@@ -95,7 +99,43 @@ def classify(
             )
         else:
             _print_prediction(source, prediction, names)
+    if not as_json:
+        asked.tell()
     give_up(failed)
+
+
+@dataclass
+class _Asked:
+    """The models that are asked: the one that is named, or for each picture the one that it is for. pictures: how many
+    each was shown.
+    """
+
+    named: str | None
+    models: "Models"
+    pictures: Counter[str] = field(default_factory=Counter)
+
+    def read(self, picture: "Path | bytes", name: str | None, crop: "Crop | None") -> "tuple[Encoder, Pixels]":
+        """The picture, and the model that is to see it. Raises ImageError; ModelFileError."""
+        from vitrine import choosing, images
+
+        if self.named is not None:
+            encoder = self.models.of(self.named)
+            return encoder, images.read(picture, name, encoder.card.image, crop=crop)
+        opened = choosing.Opened.read(picture, name, crop=crop)
+        chosen = choosing.choose(opened)
+        self.pictures[chosen] += 1
+        encoder = self.models.of(chosen)
+        return encoder, opened.reread(encoder)
+
+    def tell(self) -> None:
+        """Where the answers are of two models, say so."""
+        from vitrine.choosing import DEFAULT, PHOTO
+
+        if len(self.pictures) > 1:
+            output.say(
+                f"Photos were shown to the model {PHOTO} ({self.pictures[PHOTO]:,}), what looks like Fashion-MNIST to"
+                f" {DEFAULT} ({self.pictures[DEFAULT]:,}); --model names one for all."
+            )
 
 
 def _check_pictures(show_input: Path | None, explain: Path | None, paths: list[str]) -> None:
@@ -137,7 +177,19 @@ def read(source: str, spec: "ImageSpec", crop: "Crop | None" = None) -> "Pixels"
     """The picture of that name, or that standard input holds, for a model with that spec. Raises ImageError."""
     from vitrine import images
 
-    return images.read(given(source), "Standard input" if source == "-" else None, spec, crop=crop)
+    return images.read(given(source), called(source), spec, crop=crop)
+
+
+def opened(source: str) -> "Opened":
+    """The same for a model that is not known yet. Raises ImageError."""
+    from vitrine import choosing
+
+    return choosing.Opened.read(given(source), called(source))
+
+
+def called(source: str) -> str | None:
+    """What to call the picture in an error; None for its own name."""
+    return "Standard input" if source == "-" else None
 
 
 def parsed(crop: str | None) -> "Crop | None":
@@ -213,7 +265,8 @@ def _draw_heat(image: "Pixels", encoder: "Encoder", title: str, path: Path) -> N
 
 def give_up(failed: list[str]) -> None:
     """What could not be read ends the command with exit code 2, after all others were answered."""
-    for sentence in failed[:-1]:
+    sentences = list(dict.fromkeys(failed))  # of a model, each once
+    for sentence in sentences[:-1]:
         output.say(f"vitrine: {sentence}")
-    if failed:
-        raise ImageError(failed[-1])
+    if sentences:
+        raise ImageError(sentences[-1])

@@ -37,6 +37,14 @@ DataDir = Annotated[
     ),
 ]
 Model = Annotated[str, typer.Option("--model", help="A model by name, or the path of a model file.")]
+ModelOrNone = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A model by name, or the path of a model file.",
+        show_default="photo for photos, default for what looks like Fashion-MNIST",
+    ),
+]
 
 LISTED = 20
 

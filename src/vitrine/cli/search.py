@@ -10,10 +10,10 @@ from vitrine.cli import look, output
 from vitrine.errors import InputError
 
 if TYPE_CHECKING:
+    from vitrine.bridging import Viewer
     from vitrine.catalogue import Match
     from vitrine.catalogue.local import LocalCatalogue
     from vitrine.catalogue.relevance import Example
-    from vitrine.encoder import Encoder
     from vitrine.images import Crop, Pixels
 
 
@@ -71,13 +71,14 @@ def search(
         raise InputError(
             "--crop is a part of the one picture to search with; name that picture without --like or --id."
         )
+    from vitrine.bridging import Viewer
     from vitrine.catalogue import filters, relevance
     from vitrine.catalogue.local import LocalCatalogue
 
     with LocalCatalogue.open(catalogue) as opened:
         condition = None if where is None else filters.parse(where, opened.columns())
         encoder = opened.encoder()
-        examples = _Examples(opened, encoder)
+        examples = _Examples(opened, Viewer(encoder, opened))
         chosen = [examples.picture(path, part)] if path is not None else [examples.item(id)] if id is not None else []
         chosen += [examples.either(text) for text in like or []]
         avoided = [examples.either(text) for text in unlike or []]
@@ -87,7 +88,9 @@ def search(
         if as_json:
             single = chosen[0].source if len(chosen) == 1 and not avoided else None
             sources = {"like": [one.source for one in chosen], "unlike": [one.source for one in avoided]}
-            answer = {"source": single, "model": encoder.card.name, **sources}
+            bridges = [one.bridge for one in (*chosen, *avoided) if one.bridge is not None]
+            models = {"model": encoder.card.name, "bridge": bridges[0] if bridges else None}
+            answer = {"source": single, **models, **sources}
             output.print_json({**answer, "matches": [match._asdict() for match in matches]})
         else:
             _print_matches(matches, catalogue, min(offset, len(opened)))
@@ -97,10 +100,11 @@ def search(
 
 @dataclass(frozen=True)
 class _Shown:
-    """An example, and what it looks like."""
+    """An example, and what it looks like. bridge: the second model that saw it, if there was one, by its name."""
 
     example: "Example"
     picture: "Pixels"
+    bridge: str | None = None
 
     @property
     def source(self) -> str:
@@ -112,7 +116,7 @@ class _Examples:
     """Where examples come from."""
 
     catalogue: "LocalCatalogue"
-    encoder: "Encoder"
+    viewer: "Viewer"
 
     def item(self, id: int) -> _Shown:
         from vitrine import images
@@ -124,8 +128,9 @@ class _Examples:
     def picture(self, path: str, crop: "Crop | None" = None) -> _Shown:
         from vitrine.catalogue.relevance import Example
 
-        picture = look.read(path, self.encoder.card.image, crop)
-        return _Shown(Example(path, self.encoder.embed([picture])[0]), picture)
+        view = self.viewer.look(look.given(path), look.called(path), crop=crop)
+        example = Example(path, view.run().embeddings[0])
+        return _Shown(example, view.picture, view.answering.card.name if view.bridge else None)
 
     def either(self, text: str) -> _Shown:
         """An item by its id, or a picture; one whose name is a number is named ./12."""

@@ -51,8 +51,8 @@ def sync(
 
     check_folder(folder)
     name = catalogue or name_of(folder)
-    image_folder.find(folder)  # what is no folder makes no catalogue
-    with filling(name, Wish(model, index, mend=True, keep_empty=watch)) as filled:
+    files, _ = image_folder.find(folder)  # what is no folder makes no catalogue
+    with filling(name, Wish(model, index, files, mend=True, keep_empty=watch)) as filled:
         looking = FolderSync(filled.encoder, Path(folder), How(allow_empty=allow_empty, columns=columns, reread=reread))
         with output.stage(f"Bring {name} up to date") as progress:
             report = looking.run(filled.catalogue, progress)

@@ -30,6 +30,7 @@ from vitrine.images.reading import (
     content,
     decoders,
     keep_memory,
+    least_side,
     opened,
     read,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "is_blank",
     "jpeg",
     "keep_memory",
+    "least_side",
     "looks_like_fashion_mnist",
     "opened",
     "plain_ground",

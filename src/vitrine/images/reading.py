@@ -61,7 +61,7 @@ def read(
         if crop is not None:
             whole = to_pil(image)
             image = array(crop.part(whole, whole.size, name or "The picture"))
-        return image if spec is None else array(_reduced(to_pil(image), _side(spec)))
+        return image if spec is None else array(_reduced(to_pil(image), least_side(spec)))
     return array(opened(picture, name, spec, pixels, crop))
 
 
@@ -73,7 +73,7 @@ def opened(
     crop: Crop | None = None,
 ) -> Image.Image:
     """As `read`, but as a PIL image of mode L or RGB."""
-    side = _side(spec) if spec else _SIDE
+    side = least_side(spec)
     name = name or (str(picture) if isinstance(picture, str | Path) else "The picture")
     given = content(Path(picture)) if isinstance(picture, str | Path) else picture
     if given == b"":
@@ -185,8 +185,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return upright
 
 
-def _side(spec: ImageSpec) -> int:
-    """Below which no side of a picture is reduced for a model with that spec."""
+def least_side(spec: ImageSpec | None) -> int:
+    """Below which no side of a picture is reduced for a model with that spec, or for none, by `read`."""
+    if spec is None:
+        return _SIDE
     times = _PHOTO_TIMES if spec.ground == "any" else _SEEN_TIMES
     return max(_SEEN_SIDE, times * max(spec.height, spec.width))
 

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from vitrine import explaining, images
+from vitrine.bridging import View
 from vitrine.catalogue import Item, Vectors, content_hash, filters, relevance
 from vitrine.catalogue.relevance import Example, Page
-from vitrine.encoder import Outputs, Prediction
+from vitrine.encoder import Encoder, Outputs, Prediction
 from vitrine.errors import ImageError, InputError, ItemError
 from vitrine.images import Crop, Pixels
 from vitrine.server.desks import Desk
@@ -72,10 +73,13 @@ class Look:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A picture as the model sees it, (h, w, c), and what it says of it."""
+    """A picture as a model sees it, (h, w, c), and what is said of it. model: which one that is, and says what the
+    picture shows; the embedding is always one of the catalogue's.
+    """
 
     source: str
     image: Pixels
+    model: Encoder
     outputs: Outputs
 
 
@@ -94,22 +98,22 @@ class Shown:
 def classify(desk: Desk, upload: Upload, look: Look) -> Answer:
     """As `schemas.ClassifyAnswer`. Raises ImageError, or InputError where the model has no classes."""
     seen = _see(desk, upload)
-    model = {"source": seen.source, "model": desk.encoder.card.name}
-    return {**model, **_prediction(desk, seen.outputs, look.lang), "input": _input(seen, look)}
+    model = {"source": seen.source, "model": seen.model.card.name}
+    return {**model, **_prediction(seen, look.lang), "input": _input(seen, look)}
 
 
 def explain(desk: Desk, upload: Upload, look: Look) -> Answer:
     """As `schemas.ExplainAnswer`. Raises ImageError; InputError where the model has no classes."""
+    content = upload.content()
     desk.go_on()
-    spec = desk.encoder.card.image
     with desk.counters.stage("decode"):
-        photo = images.opened(upload.content(), upload.name, spec, desk.limits.pixels, upload.crop)
-        *_, step = images.steps(photo, spec)
-    seen = _run(desk, step.image, upload.name)
-    facts = {"source": seen.source, "model": desk.encoder.card.name, **_prediction(desk, seen.outputs, look.lang)}
+        view = desk.viewer.look(content, upload.name, desk.limits.pixels, upload.crop)
+        *_, step = images.steps(view.picture, view.answering.card.image)
+    seen = _run(desk, view, upload.name)
+    facts = {"source": seen.source, "model": seen.model.card.name, **_prediction(seen, look.lang)}
     with desk.counters.stage("explain"):
-        found = explaining.explain(desk.encoder, step.image, lambda done, total: desk.go_on())
-    heat = explaining.overlay(found.heat, step.frame, photo.height, photo.width)
+        found = explaining.explain(seen.model, step.image, lambda done, total: desk.go_on())
+    heat = explaining.overlay(found.heat, step.frame, *view.picture.shape[:2])
     return {**facts, "way": found.way, "heat": _address(heat)}
 
 
@@ -122,7 +126,8 @@ def search(desk: Desk, wanted: Wanted, look: Look) -> Answer:
     weights = [weight for _, weight in wanted.pictures]
     chosen = [_example(one, weight) for one, weight in zip(seen, weights, strict=True)]
     chosen += [_item_example(desk, *one) for one in wanted.like]
-    avoided = [_example(_see(desk, upload)) for upload in wanted.unlike_pictures]
+    unlike = [_see(desk, upload) for upload in wanted.unlike_pictures]
+    avoided = [_example(one) for one in unlike]
     avoided += [_item_example(desk, *one) for one in wanted.unlike]
     page = Page(wanted.k, wanted.offset, wanted.threshold, condition)
     with desk.counters.stage("search"):
@@ -130,10 +135,11 @@ def search(desk: Desk, wanted: Wanted, look: Look) -> Answer:
     return {
         "source": chosen[0].source if len(chosen) == 1 and not avoided else None,
         "model": desk.encoder.card.name,
+        "bridge": next((one.model.card.name for one in (*seen, *unlike) if one.model is not desk.encoder), None),
         "like": [one.source for one in chosen],
         "unlike": [one.source for one in avoided],
         "matches": [match._asdict() for match in matches],
-        "prediction": _shown(desk, seen[0].outputs, look.lang) if seen else None,
+        "prediction": _shown(seen[0], look.lang) if seen else None,
         "input": _input(seen[0], look) if seen else None,
     }
 
@@ -144,13 +150,13 @@ def compare(desk: Desk, sides: Sequence[Upload | int], look: Look) -> Answer:
     """
     if len(sides) != 2:
         raise InputError(f"{len(sides)} came to be compared; send two in all, pictures as image or items as id.")
-    a, b = (_see(desk, side) if isinstance(side, Upload) else _see_item(desk, side) for side in sides)
-    found = desk.encoder.comparison(a.outputs, b.outputs)
-    assert desk.encoder.card.similarity is not None  # or `comparison` had raised
-    facts = {"same_probability": found.same_probability, "score": found.score, "model": desk.encoder.card.name}
-    facts |= {"measure": desk.encoder.card.similarity.measure, "distance": found.distance}
+    a, b = _see_together(desk, [_given(desk, side) for side in sides])
+    found = a.model.comparison(a.outputs, b.outputs)
+    assert a.model.card.similarity is not None  # or `comparison` had raised
+    facts = {"same_probability": found.same_probability, "score": found.score, "model": a.model.card.name}
+    facts |= {"measure": a.model.card.similarity.measure, "distance": found.distance}
     for side, seen in (("a", a), ("b", b)):
-        shows = _shown(desk, seen.outputs, look.lang) or {}
+        shows = _shown(seen, look.lang) or {}
         facts[side] = {"source": seen.source, **{key: shows.get(key) for key in ("label", "probability", "known")}}
     return facts
 
@@ -236,7 +242,7 @@ def remove(desk: Desk, ids: Sequence[int]) -> Answer:
 
 
 def embedded(desk: Desk, upload: Upload) -> Vectors:
-    """(1, d) float32: the picture's embedding. Raises ImageError."""
+    """(1, d) float32: the picture's embedding, one of the catalogue's. Raises ImageError."""
     return _see(desk, upload).outputs.embeddings
 
 
@@ -244,26 +250,33 @@ def embedded(desk: Desk, upload: Upload) -> Vectors:
 
 
 def _see(desk: Desk, upload: Upload) -> _Seen:
-    return _see_content(desk, upload.content(), upload.name, upload.crop)
-
-
-def _see_content(desk: Desk, content: bytes, name: str, crop: Crop | None = None) -> _Seen:
+    content = upload.content()
     desk.go_on()
-    spec = desk.encoder.card.image
     with desk.counters.stage("decode"):
-        image = images.prepare(images.read(content, name, spec, desk.limits.pixels, crop), spec)
-    return _run(desk, image, name)
+        view = desk.viewer.look(content, upload.name, desk.limits.pixels, upload.crop)
+    return _run(desk, view, upload.name)
 
 
-def _see_item(desk: Desk, id: int) -> _Seen:
-    """The item's file as the model sees it; the small copy where that is gone or changed."""
-    found = desk.catalogue.item(id)
-    return _see_content(desk, _original(found) or found.thumbnail, found.source)
-
-
-def _run(desk: Desk, image: Pixels, name: str) -> _Seen:
+def _run(desk: Desk, view: View, name: str) -> _Seen:
     with desk.counters.stage("model"):
-        return _Seen(name, image, desk.encoder.run(image[None]))
+        return _Seen(name, view.image, view.answering, view.run())
+
+
+def _see_together(desk: Desk, given: Sequence[tuple[bytes, str]]) -> list[_Seen]:
+    """Pictures with their names, as one model sees all of them."""
+    desk.go_on()
+    with desk.counters.stage("decode"):
+        model, seen = desk.viewer.together(given, desk.limits.pixels)
+    with desk.counters.stage("model"):
+        return [_Seen(name, one, model, model.run(one[None])) for (_, name), one in zip(given, seen, strict=True)]
+
+
+def _given(desk: Desk, side: Upload | int) -> tuple[bytes, str]:
+    """A picture and its name: what was sent, or an item's file; its small copy where that is gone or changed."""
+    if isinstance(side, Upload):
+        return side.content(), side.name
+    found = desk.catalogue.item(side)
+    return _original(found) or found.thumbnail, found.source
 
 
 def _example(seen: _Seen, weight: float = 1.0) -> Example:
@@ -275,15 +288,15 @@ def _item_example(desk: Desk, id: int, weight: float) -> Example:
     return Example(found.source, found.vector, id, weight)
 
 
-def _shown(desk: Desk, outputs: Outputs, lang: str) -> Answer | None:
+def _shown(seen: _Seen, lang: str) -> Answer | None:
     """What a picture shows, where the model has classes."""
-    return _prediction(desk, outputs, lang) if desk.encoder.names() else None
+    return _prediction(seen, lang) if seen.model.names() else None
 
 
-def _prediction(desk: Desk, outputs: Outputs, lang: str) -> Answer:
+def _prediction(seen: _Seen, lang: str) -> Answer:
     """As `schemas.Prediction`. Raises InputError where the model has no classes."""
-    found: Prediction = desk.encoder.predictions(outputs)[0]
-    label = desk.encoder.names(lang)[found.class_index]
+    found: Prediction = seen.model.predictions(seen.outputs)[0]
+    label = seen.model.names(lang)[found.class_index]
     probabilities = list(found.probabilities)
     chosen = {"class_index": found.class_index, "label": label, "probability": found.probability}
     return {**chosen, "probabilities": probabilities, "known": found.known}
@@ -332,7 +345,8 @@ def _new_item(desk: Desk, upload: Upload, label: str | None) -> Item:
         opened = images.opened(content, upload.name, spec, desk.limits.pixels)
         image, small = images.prepare(opened, spec), images.thumbnail(opened)
     hashed = content_hash(content)
-    vector = _run(desk, image, upload.name).outputs.embeddings[0]
+    with desk.counters.stage("model"):
+        vector = desk.encoder.run(image[None]).embeddings[0]
     return Item(f"{_UPLOADED}/{hashed}/{upload.name}", label, hashed, vector, small)
 
 

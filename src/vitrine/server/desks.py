@@ -13,8 +13,10 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from vitrine import images, storage
+from vitrine.bridging import Viewer
 from vitrine.catalogue import index_kinds
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.choosing import Models
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, ItemError
 from vitrine.server.counters import Counters
@@ -30,12 +32,14 @@ class GivenUp(Exception):
 
 @dataclass
 class Desk:
-    """What an answer is made with. encoder: the catalogue's own model, on one thread. given_up: set when nobody waits
-    for the answer that is being made.
+    """What an answer is made with. encoder: the catalogue's own model, on one thread. viewer: what pictures are seen
+    with: that model, for photos perhaps a second one. given_up: set when nobody waits for the answer that is being
+    made.
     """
 
     catalogue: LocalCatalogue
     encoder: Encoder
+    viewer: Viewer
     limits: Limits
     counters: Counters
     given_up: threading.Event
@@ -56,6 +60,7 @@ class Desks:
         self._counters = counters
         self._here = threading.local()
         self._encoder = encoder and encoder.on_one_thread()
+        self._others = Models(one_thread=True)
         self._loading = threading.Lock()
         self._writing = asyncio.Lock()
         self._count = max(2, storage.cores())
@@ -126,7 +131,9 @@ class Desks:
     def _opened(self, given_up: threading.Event) -> Desk:
         catalogue = LocalCatalogue.open(self.name)
         try:
-            return Desk(catalogue, self._model(catalogue), self._limits, self._counters, given_up)
+            encoder = self._model(catalogue)
+            viewer = Viewer(encoder, catalogue, self._others)
+            return Desk(catalogue, encoder, viewer, self._limits, self._counters, given_up)
         except BaseException:
             catalogue.close()
             raise

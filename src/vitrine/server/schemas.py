@@ -128,7 +128,9 @@ class Prediction(BaseModel):
 
 
 class ClassifyAnswer(Prediction):
-    """The keys of `vitrine classify --json`, and input: what the model saw, as a PNG in a data: address, or null."""
+    """The keys of `vitrine classify --json`, and input: what the model saw, as a PNG in a data: address, or null.
+    model: the one that answers: the catalogue's, or for a photo perhaps the photo model.
+    """
 
     source: str
     model: str
@@ -177,11 +179,14 @@ class Match(BaseModel):
 
 class SearchAnswer(BaseModel):
     """The keys of `vitrine search --json`, and of the first picture in `image` what it shows (null where there is none,
-    or where the model has no classes) and what the model saw (null unless it was asked for).
+    or where the model has no classes) and what the model saw (null unless it was asked for). bridge: the photo model
+    that said of which class the photos are, null where none was asked; prediction and input are of that, too, where the
+    first picture is a photo.
     """
 
     source: str | None
     model: str
+    bridge: str | None
     like: list[str]
     unlike: list[str]
     matches: list[Match]
@@ -194,6 +199,7 @@ class SearchAnswer(BaseModel):
                 {
                     "source": "fashion-mnist/train/00011",
                     "model": "siamese",
+                    "bridge": None,
                     "like": ["fashion-mnist/train/00011"],
                     "unlike": [],
                     "matches": [

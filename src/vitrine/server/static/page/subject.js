@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { bar, button, element, picture } from "./element.js";
 import * as photo from "./photo.js";
+import { header } from "./png.js";
 import { Why } from "./why.js";
 import { counted, language, probability, word } from "./words.js";
 
@@ -131,7 +132,7 @@ export class Subject {
 
   /** What the photo shows, and what the model saw of it, by the server's answer. */
   drawPrediction({ prediction, input }) {
-    const { height, width, channels } = this.page.model.image;
+    const { height, width, colour } = header(input); // not of the catalogue's model: a photo may have been shown to another
     this.prediction.replaceChildren(...(prediction ? this.names(prediction) : []));
     if (this.why) this.why.place.hidden = !prediction;
     this.saw.replaceChildren(
@@ -139,7 +140,7 @@ export class Subject {
         "div.saw",
         {},
         element("img", { src: input, alt: word("saw") }),
-        element("div", {}, element("h3", {}, word("saw")), element("p.soft.small", {}, word(channels === 1 ? "saw.text" : "saw.colour", { size: `${width}×${height}` }))),
+        element("div", {}, element("h3", {}, word("saw")), element("p.soft.small", {}, word(colour ? "saw.colour" : "saw.text", { size: `${width}×${height}` }))),
       ),
     );
   }
