@@ -507,7 +507,7 @@ def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     whole = loop._train_epoch
 
     def stop(*arguments: Any) -> tuple[float, float]:
-        if arguments[3] == stopped_in:
+        if arguments[1] == stopped_in:
             raise KeyboardInterrupt
         return whole(*arguments)
 
