@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vitrine import background, learning, metrics
+from vitrine import learning, metrics
 from vitrine.learning.sidecar import Learnt, LearntClass
 
 Floats = npt.NDArray[np.floating]
@@ -118,16 +118,15 @@ def shares_of_group(labels: Labels, found: Labels) -> dict[str, Any]:
 
 
 def new_classes(
-    known: tuple[Vectors, Labels], vectors: Vectors, labels: Labels, shots: int = 5, draws: int = 20, seed: int = 0
+    others: Vectors, vectors: Vectors, labels: Labels, shots: int = 5, draws: int = 20, seed: int = 0
 ) -> dict[str, Any]:
     """Classes learnt from so many pictures as `vitrine model learn` does, each alone, and all of them at once.
 
-    known: examples of the classes that are known, and which; a sample of them is the background. vectors (n, d): all
-    pictures that are asked about, labels (n,): 0, 1, ... for the new classes, -1 for others. Pictures that were learnt
-    from are not asked about. Means over the draws of recall and precision against everything else, and over the
-    classes.
+    others (m, d): the background. vectors (n, d): all pictures that are asked about, labels (n,): 0, 1, ... for the new
+    classes, -1 for others. Pictures that were learnt from are not asked about. Means over the draws of recall and
+    precision against everything else, and over the classes.
     """
-    others, generator = background.sample(*known), np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     count = int(labels.max()) + 1
     alone, together = [], []
     for _ in range(draws):

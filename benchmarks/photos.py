@@ -29,7 +29,7 @@ import photo_figures
 import photo_table
 from photo_baselines import Catalogue
 from photo_data import Photos
-from vitrine import metrics
+from vitrine import background, metrics, modelfile
 from vitrine.datasets import Dataset, Splits, fashion_mnist
 from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import VitrineError
@@ -157,8 +157,10 @@ def new_classes(encoder: Encoder, data: Data) -> Facts:
     labels = np.full(len(folders), -1)
     for i, name in enumerate(photo_figures.OTHERS):
         labels[folders == name] = i
-    learnt = (vectors[0][known], data.train.groups[known])
-    found = photo_figures.new_classes(learnt, np.concatenate(vectors), labels)
+    others = modelfile.read_background(modelfile.ModelFile(encoder.card, encoder.content))
+    if others is None:  # a file of before there were backgrounds
+        others = background.sample(vectors[0][known], data.train.groups[known])
+    found = photo_figures.new_classes(others, np.concatenate(vectors), labels)
     found["new_by"] = dict(zip(photo_figures.OTHERS, found["new_by"], strict=True))
     return {**found, "new_n": int((labels >= 0).sum()), "new_others_n": int((labels < 0).sum())}
 

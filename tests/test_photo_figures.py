@@ -91,7 +91,7 @@ def test_new_classes_are_learnt_where_they_lie_apart_and_not_where_they_do_not()
         vectors: photo_figures.Vectors = (centres[label] + random.normal(size=(n, 16))).astype(np.float32)
         return vectors
 
-    known = (np.concatenate([around(i, 100) for i in range(3)]), np.repeat(np.arange(3), 100))
+    known = np.concatenate([around(i, 100) for i in range(3)])
     asked = np.concatenate([around(i, 40) for i in range(6)])
     labels = np.repeat([-1, -1, -1, 0, 1, 2], 40)
     found = photo_figures.new_classes(known, asked, labels, draws=5)

@@ -9,16 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vitrine import metrics, modelfile
+from vitrine import background, metrics, modelfile
 from vitrine.datasets import Dataset
-from vitrine.encoder import Encoder
+from vitrine.encoder import Encoder, Outputs
 from vitrine.modelfile import ModelCard, Rejection
 from vitrine.spec import ImageSpec
 from vitrine.training.export import TOLERANCE, check_answers, fit_similarity, samples, to_onnx
 from vitrine.training.photo import looks
 from vitrine.training.photo.lesson import PhotoLesson
 from vitrine.training.photo.net import PhotoForModelFile, PhotoNet
-from vitrine.training.photo.units import Units
 
 HALF_TOLERANCE = 1e-2
 """As `export.TOLERANCE`, where the file keeps weights in 16 bits."""
@@ -61,15 +60,21 @@ def export(
         metrics={},
         activation=True,
     )
-    final = _calibrated(card, content, units, validation)
-    modelfile.write(path, content, final)
+    outputs = Encoder.from_content(content, card).run(validation.images)
+    sets: Truth = units.targets(torch.from_numpy(validation.labels)).numpy()[:, : units.known]  # (n, classes)
+    final = _calibrated(card, outputs, sets, validation.labels, units.open)
+    known = np.any(sets, axis=1)  # strangers may be learnt later, and are no background
+    seen = background.sample(outputs.embeddings[known], validation.labels[known])
+    modelfile.write(path, content, final, seen)
     return final
 
 
-def _calibrated(card: ModelCard, content: bytes, units: Units, validation: Dataset) -> ModelCard:
-    """The card with what is fitted and measured on the photos held out."""
-    outputs = Encoder.from_content(content, card).run(validation.images)
-    sets = units.targets(torch.from_numpy(validation.labels)).numpy()[:, : units.known]  # (n, classes)
+def _calibrated(
+    card: ModelCard, outputs: Outputs, sets: Truth, labels: npt.NDArray[np.int64], rejects: bool
+) -> ModelCard:
+    """The card with what is fitted and measured on the photos held out: what the model says of them, the classes (n,
+    classes) that are right answers, and their labels (n,).
+    """
     known: Truth = np.any(sets, axis=1)
     temperature = _temperature(outputs.logits[known], sets[known])
     energies = metrics.energy(outputs.logits)
@@ -83,9 +88,9 @@ def _calibrated(card: ModelCard, content: bytes, units: Units, validation: Datas
     if not known.all():
         found["validation_strangers"] = int((~known).sum())
         found["validation_auroc"] = metrics.auroc(energies[known], energies[~known])
-    table, pairs = fit_similarity(outputs[np.flatnonzero(known)], validation.labels[known])
+    table, pairs = fit_similarity(outputs[np.flatnonzero(known)], labels[known])
     rounded = {name: round(float(value), 6) for name, value in {**found, **pairs}.items()}
-    threshold = _threshold(energies, known) if units.open else None
+    threshold = _threshold(energies, known) if rejects else None
     return replace(
         card,
         temperature=round(temperature, 6),
