@@ -157,4 +157,5 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         signs = ("malformed", "not a database", "unsupported file format", "Could not decode", "unable to open")
         if not any(sign in str(error) for sign in signs):
             raise
-        raise DataError(f"{path} is no backup of a catalogue, or damaged beyond reading ({error}).") from error
+        said = " ".join(str(error).split())  # SQLite names what it found, line breaks and all
+        raise DataError(f"{path} is no backup of a catalogue, or damaged beyond reading ({said}).") from error
