@@ -80,7 +80,7 @@ def test_overrides_by_full_name_by_last_part_and_with_hyphens() -> None:
         ("[augmentation]\nflip = 1", "must be true or false"),
         ("[augmentation]\nerase = 1.5", "allowed is 0 to 1"),
         ("[optimiser]\nlearning_rate = nan", "allowed is"),
-        ("[optimiser]\nname = 'rmsprop'", "allowed are 'sgd', 'adam', 'adamw'"),
+        ("[optimiser]\nname = 'rmsprop'", "allowed are 'sgd', 'adam', 'adamw', 'muon'"),
         ("[model]\nwidths = [16, 32]", "they must be as many"),
         ("[model]\nwidths = 'wide'", "must be a list of whole numbers"),
         ("[model]\nwidths = [0]", "must be a list of whole numbers from 1"),
@@ -608,7 +608,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(drawn: Split
     assert files[0].read_bytes() != files[2].read_bytes()
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_resumed_run_gives_the_same_file_as_an_unbroken_one(
     drawn: Splits, tmp_path: Path, optimiser: str, stop_after: int

@@ -33,6 +33,7 @@ from vitrine.training import checkpoints, losses, models, summary
 from vitrine.training.checkpoints import Checkpoint
 from vitrine.training.export import export
 from vitrine.training.lessons import ClassLesson, Lesson, as_tensors
+from vitrine.training.muon import Muon
 from vitrine.training.photo import export as photo_export
 from vitrine.training.photo import taken
 from vitrine.training.photo import units as photo_units
@@ -428,6 +429,8 @@ def learning_rate(optimiser: OptimiserTable, schedule: ScheduleTable, step: int,
 
 
 def _optimiser(parameters: list[nn.Parameter], table: OptimiserTable) -> torch.optim.Optimizer:
+    if table.name == "muon":
+        return Muon(parameters, table.learning_rate, table.weight_decay)
     weights = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": weights, "weight_decay": table.weight_decay}, {"params": others, "weight_decay": 0.0}]

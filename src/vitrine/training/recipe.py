@@ -121,11 +121,11 @@ class SamplerTable:
 
 @dataclass(frozen=True)
 class OptimiserTable:
-    """name: "sgd" (with Nesterov momentum where momentum > 0), "adam", "adamw". weight_decay spares biases and batch
-    norms.
+    """name: "sgd" (with Nesterov momentum where momentum > 0), "adam", "adamw", "muon". weight_decay spares biases and
+    batch norms.
     """
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
