@@ -47,7 +47,8 @@ class Muon(torch.optim.Optimizer):
         mean: Tensor = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         ahead = gradient.lerp(mean, MOMENTUM)
         found = orthogonal(ahead.reshape(len(weight), -1))
-        return found.view_as(weight) * 0.2 * max(found.shape) ** 0.5
+        step: Tensor = found.view_as(weight) * (0.2 * max(found.shape) ** 0.5)
+        return step
 
     def _adam(self, weight: Tensor, gradient: Tensor, rate: float) -> None:
         state = self.state[weight]
