@@ -173,6 +173,8 @@ def test_the_shipped_models_have_a_background(name: str) -> None:
         {"dimensions": 1, "scale": float("nan"), "embeddings": "AQ=="},
         {"dimensions": 1, "scale": 1.0, "embeddings": "AA=="},
         {"dimensions": 2, "scale": 1.0, "embeddings": "AQE="},
+        {"dimensions": 1, "scale": -1.0, "embeddings": "AQ=="},
+        {"dimensions": 1, "scale": 1e39, "embeddings": "AQ=="},
     ],
 )
 def test_a_damaged_background_is_one_sentence(
@@ -377,6 +379,8 @@ def test_what_was_not_learnt_cannot_be_forgotten(cli: Cli, model: Path, bands: l
         ({"others": {"dimensions": 16, "scale": 1, "embeddings": ""}}, "is damaged"),
         ({"dimensions": 15}, "is damaged"),
         ({"classes": None}, "is damaged"),
+        ({"classes": []}, "there is no class"),
+        ({"format_version": 0}, "there is no format 0"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(
@@ -391,8 +395,28 @@ def test_a_damaged_file_is_one_sentence(
     assert one_sentence(err)
     assert says in err
     assert str(place) in err
-    place.write_bytes(place.read_bytes()[:100])
-    assert "is damaged" in cli("model", "forget", "band", "--model", model)[2]
+    for content in (place.read_bytes()[:100], b"[" * 100_000):
+        place.write_bytes(content)
+        assert "is damaged" in cli("model", "forget", "band", "--model", model)[2]
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 201])
+def test_a_name_that_no_class_can_have_is_damage(name: str, model: Path, bands: list[Path]) -> None:
+    encoder = Encoder.load(model)
+    encoder.learn("band", encoder.embed(bands))
+    place = sidecar.place(encoder.card.identity)
+    kept = json.loads(place.read_text())
+    kept["classes"][0]["name"] = name
+    place.write_text(json.dumps(kept))
+    with pytest.raises(ModelFileError, match="is damaged"):
+        Encoder.load(model).names()
+
+
+def test_one_picture_of_other_things_is_counted_as_one(model: Path, bare: Encoder, bands: list[Path]) -> None:
+    modelfile.write(Path("bare.onnx"), bare.content, bare.card)
+    encoder = Encoder.load("bare.onnx")
+    with pytest.raises(InputError, match="knows 1 picture; name a folder"):
+        encoder.learn("band", encoder.embed(bands), encoder.embed([other(0)]))
 
 
 def test_a_disk_that_refuses_keeps_what_was_there(

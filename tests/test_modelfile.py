@@ -128,6 +128,13 @@ def rejecting(fields: dict[str, Any], threshold: object) -> None:
     fields.update(rejection={"score": "energy", "threshold": threshold})
 
 
+def nested() -> bytes:
+    """The shipped file with metadata that no JSON reader follows to its end."""
+    model = onnx.load_from_string(DEFAULT.read_bytes())
+    model.metadata_props[0].value = "[" * 100_000
+    return bytes(model.SerializeToString())
+
+
 def flipped() -> bytes:
     """The shipped file with one bit of a weight flipped."""
     content = bytearray(DEFAULT.read_bytes())
@@ -144,6 +151,8 @@ def flipped() -> bytes:
         (flipped, "damaged"),
         (foreign, "not one of vitrine's"),
         (lambda: altered(lambda fields: fields.update(format_version=99)), "newer than this vitrine knows"),
+        (lambda: altered(lambda fields: fields.update(format_version=0)), "there is no format 0"),
+        (nested, "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields.pop("image")), "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields.update(temperature=0)), "metadata of .* is damaged"),
         (lambda: altered(lambda fields: fields.update(temperature=10**400)), "metadata of .* is damaged"),

@@ -46,8 +46,11 @@ def from_json(fields: dict[str, Any]) -> Vectors:
     size = int(fields["dimensions"])
     if size < 1:
         raise ValueError("its vectors have no numbers")
+    scale = float(fields["scale"])
+    if not 0 < scale <= 1:  # refuses NaN, too; no number of a unit vector is above 1
+        raise ValueError("its scale is not above 0 and at most 1")
     written = np.frombuffer(base64.b64decode(fields["embeddings"], validate=True), np.int8)
-    vectors = written.reshape(-1, size) * np.float32(fields["scale"])
+    vectors = written.reshape(-1, size) * np.float32(scale)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         raise ValueError("a vector has no length")

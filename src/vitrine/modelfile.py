@@ -172,6 +172,8 @@ def parse(content: bytes, source: str) -> ModelFile:
     try:
         fields = json.loads(entries[METADATA_KEY])
         version = int(fields["format_version"])
+        if version < 1:
+            raise ValueError(f"there is no format {version}")
         if version > FORMAT_VERSION:
             raise ModelFileError(
                 f"{source} has model file format {version}, newer than this vitrine knows ({FORMAT_VERSION}); update"
@@ -179,7 +181,7 @@ def parse(content: bytes, source: str) -> ModelFile:
             )
         checksum = str(fields["checksum"])
         card = ModelCard.from_json(fields)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError, InputError) as error:
         raise ModelFileError(
             f"The metadata of {source} is damaged ({type(error).__name__}: {error}); make the file anew with `vitrine"
             " train`."
@@ -199,7 +201,7 @@ def read_background(file: ModelFile) -> backgrounds.Vectors | None:
         return None
     try:
         found = backgrounds.from_json(json.loads(entries[BACKGROUND_KEY]))
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise ModelFileError(
             f"The background of the model {file.card.name} is damaged ({type(error).__name__}: {error}); copy the file"
             " again or make it anew with `vitrine train`."

@@ -71,8 +71,10 @@ class Learnt:
         """Raises KeyError, TypeError, ValueError or OverflowError for what is no such file."""
         size = int(fields["dimensions"])
         classes = tuple(LearntClass(str(one["name"]), _read(one["embeddings"], size)) for one in fields["classes"])
-        if any(len(one.embeddings) < FEWEST for one in classes) or len({one.name for one in classes}) < len(classes):
-            raise ValueError("a class has too few pictures, or two have the same name")
+        if not classes or any(len(one.embeddings) < FEWEST for one in classes):
+            raise ValueError("there is no class, or one has too few pictures")
+        if len({one.name for one in classes}) < len(classes) or not all(_can_be_called(one.name) for one in classes):
+            raise ValueError("two classes have the same name, or one has none")
         others = background.from_json(fields["others"])
         if len(others) < FEWEST_OTHERS or others.shape[1] != size:
             raise ValueError("there are too few other pictures")
@@ -93,12 +95,14 @@ def read(card: ModelCard) -> Learnt | None:
     try:
         fields = json.loads(path.read_bytes())
         version = int(fields["format_version"])
+        if version < 1:
+            raise ValueError(f"there is no format {version}")
         found = Learnt.from_json(fields) if version <= FORMAT_VERSION else None
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}); it holds the classes learnt later.") from error
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise ModelFileError(
             f"{path}, which holds the classes that {card.name} has learnt, is damaged ({type(error).__name__}:"
             f" {error}); delete it and learn them again."
@@ -160,9 +164,10 @@ def _check_free(called: str, card: ModelCard, before: Learnt) -> None:
 def _check_others(card: ModelCard, others: Vectors) -> None:
     """Raises InputError where there are too few pictures of other things."""
     if len(others) < FEWEST_OTHERS:
+        known = "1 picture" if len(others) == 1 else f"{len(others) or 'no'} pictures"
         raise InputError(
-            f"A class has to be told from other things, and of these {card.name} knows {len(others) or 'no'} pictures;"
-            f" name a folder of at least {FEWEST_OTHERS}, of all kinds, with --against."
+            f"A class has to be told from other things, and of these {card.name} knows {known}; name a folder"
+            f" of at least {FEWEST_OTHERS}, of all kinds, with --against."
         )
 
 
@@ -215,11 +220,15 @@ def _remove(path: Path) -> None:
 def _checked(name: str) -> str:
     """Raises InputError."""
     called = name.strip()
-    if not called or not called.isprintable() or len(called) > _LONGEST:
+    if not _can_be_called(called):
         raise InputError(
             f"A class cannot be called {name[:_LONGEST]!r}; give it a name of 1 to {_LONGEST} characters on one line."
         )
     return called
+
+
+def _can_be_called(name: str) -> bool:
+    return bool(name) and name.isprintable() and len(name) <= _LONGEST
 
 
 def check_shown(shown: Vectors) -> None:
