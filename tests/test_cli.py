@@ -444,10 +444,13 @@ def test_a_full_disk_while_drawing(cli: Cli, photo: Path, monkeypatch: pytest.Mo
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
+    whole = cli("classify", photo, photo)[1]
     monkeypatch.setattr(os, "fsync", full)
-    code, _, err = cli("classify", photo, "--show-input", "seen.png")
+    code, out, err = cli("classify", photo, photo, "--show-input", "seen.png")
     assert code == 2
+    assert one_sentence(err)
     assert "the disk is full" in err
+    assert out == whole  # what was asked is answered
     assert list(Path().iterdir()) == []
 
 

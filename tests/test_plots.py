@@ -20,6 +20,17 @@ def test_a_grid_shows_its_tiles(drawn: Splits, tmp_path: Path) -> None:
     assert (pixels[:40] < 100).any()  # the title
 
 
+@pytest.mark.parametrize("shape", [(10, 30_000, 3), (30_000, 10, 3), (1, 4_000, 3)])
+def test_a_strip_is_wide_enough_to_be_seen(shape: tuple[int, ...], tmp_path: Path) -> None:
+    red = np.broadcast_to(np.array((255, 0, 0), np.uint8), shape)
+    plots.grid([Tile(red, "strip")], tmp_path / "grid.png", 1, side=2.0)
+    drawn = images.read(tmp_path / "grid.png")
+    seen = (drawn[..., 0] > 200) & (drawn[..., 1] < 60)  # the frame lies over its edge
+    sides = sorted((np.count_nonzero(seen.any(axis=0)), np.count_nonzero(seen.any(axis=1))))
+    assert sides[0] == pytest.approx(12, abs=2)
+    assert sides[1] == pytest.approx(240, abs=2)
+
+
 def test_neighbours_set_the_query_apart_and_take_colour(tmp_path: Path) -> None:
     red = Tile(np.full((50, 40, 3), (255, 0, 0), np.uint8), "red")
     plots.neighbours([(red, [red, red]), (red, [red])], tmp_path / "n.png", "title")

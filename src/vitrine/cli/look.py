@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vitrine.spec import ImageSpec
 
 _DRAWN = 600  # pixels: about how long the longer side of a picture is drawn
+_TILE = 2.2  # inches: so wide that what is written over and under two steps fits
 
 Language = Annotated[Literal["en", "uk", "ru"], typer.Option("--lang", help="Language of the class names.")]
 CropOption = Annotated[
@@ -65,7 +66,7 @@ def classify(
     if model is not None:
         asked.models.of(model).class_names()  # what cannot answer is said once
     failed: list[str] = []
-    drawn = False
+    drawing = _Drawing(show_input, explain)
     for source, picture in pictures(paths):
         try:
             if isinstance(picture, VitrineError):
@@ -76,15 +77,6 @@ def classify(
             failed.append(str(error))
             continue
         names = encoder.class_names(lang)
-        if not drawn and (show_input or explain):
-            label = names[prediction.class_index]
-            none = f"none of {among(names)}" if prediction.known is False else None
-            if show_input:
-                _draw_steps(image, picture if part else None, encoder, none or label, show_input)
-            if explain:
-                title = f"{label}, {prediction.probability:.1%}"
-                _draw_heat(image, encoder, f"N{none[1:]}; the nearest is {title}" if none else title, explain)
-            drawn = True
         if as_json:
             output.print_json(
                 {
@@ -99,6 +91,10 @@ def classify(
             )
         else:
             _print_prediction(source, prediction, names)
+        try:
+            drawing.draw(image, picture if part else None, encoder, prediction, names)
+        except VitrineError as error:
+            failed.append(str(error))
     if not as_json:
         asked.tell()
     give_up(failed)
@@ -136,6 +132,33 @@ class _Asked:
                 f"Photos were shown to the model {PHOTO} ({self.pictures[PHOTO]:,}), what looks like Fashion-MNIST to"
                 f" {DEFAULT} ({self.pictures[DEFAULT]:,}); --model names one for all."
             )
+
+
+@dataclass
+class _Drawing:
+    """What is drawn of the first picture that can be read, and into which files; None where it is not wanted."""
+
+    show_input: Path | None
+    explain: Path | None
+
+    def draw(
+        self,
+        image: "Pixels",
+        whole: "Path | bytes | None",
+        encoder: "Encoder",
+        prediction: "Prediction",
+        names: Sequence[str],
+    ) -> None:
+        """whole: what the image is a part of. Nothing, from the second call on. Raises StorageError."""
+        show_input, explain = self.show_input, self.explain
+        self.show_input = self.explain = None
+        label = names[prediction.class_index]
+        none = f"none of {among(names)}" if prediction.known is False else None
+        if show_input:
+            _draw_steps(image, whole, encoder, none or label, show_input)
+        if explain:
+            title = f"{label}, {prediction.probability:.1%}"
+            _draw_heat(image, encoder, f"N{none[1:]}; the nearest is {title}" if none else title, explain)
 
 
 def _check_pictures(show_input: Path | None, explain: Path | None, paths: list[str]) -> None:
@@ -241,7 +264,7 @@ def _draw_steps(image: "Pixels", whole: "Path | bytes | None", encoder: "Encoder
         plots.Tile(shown, f"{number}. {name}\n{shown.shape[1]}x{shown.shape[0]}")
         for number, (name, shown) in enumerate(steps, 1)
     ]
-    plots.grid(tiles, path, len(tiles), f"What the model saw: {label}")
+    plots.grid(tiles, path, len(tiles), f"What the model saw: {label}", side=_TILE)
     output.say(f"What the model saw: {path}")
 
 

@@ -22,6 +22,7 @@ RIGHT, WRONG, PLAIN = "#0072b2", "#d55e00", "#222222"
 
 CAPTION, DPI = 7.5, 120  # points; pixels an inch
 _ACROSS = 12  # tiles of groups in a row
+_LONGEST = 20  # times its width: what is longer would be a line, or nothing, and is drawn so
 
 
 @dataclass(frozen=True)
@@ -187,14 +188,15 @@ def draw_title(figure: Figure, title: str) -> None:
 
 
 def draw_tile(axes: Axes, image: Pixels) -> None:
-    """A picture (h, w, 1 or 3) in a thin frame; a small one pixel by pixel."""
-    grey = image.shape[2] == 1
+    """A picture (h, w, 1 or 3) in a thin frame; a small one pixel by pixel, a strip wider than it is."""
+    grey, (h, w) = image.shape[2] == 1, image.shape[:2]
     axes.imshow(
         image[..., 0] if grey else image,
         cmap="gray" if grey else None,
         vmin=0,
         vmax=255,
-        interpolation="nearest" if max(image.shape[:2]) < 64 else "antialiased",
+        interpolation="nearest" if max(h, w) < 64 else "antialiased",
+        aspect=min(max(1, w / h / _LONGEST), w / h * _LONGEST),
     )
     axes.set_xticks([])
     axes.set_yticks([])
