@@ -220,7 +220,12 @@ def with_zeros() -> onnx.ModelProto:
         (lambda: foreign.one("Flatten", ["n", 4, SIDE, SIDE]), Wish(layout="nchw"), "4 channels as nchw"),
         (foreign.tokens, Wish(output="pooler_output", size=(64, 32)), "of height 32, not 64"),
         (foreign.tokens, Wish(output="pooler_output", mean=(0.5, 0.5)), "3 channels: give as many"),
-        (foreign.tokens, Wish(output="pooler_output", sd=(0.5, 0.0, 0.5)), "must be above 0"),
+        (foreign.tokens, Wish(output="pooler_output", sd=(0.5, 0.0, 0.5)), "--sd has .*; allowed is above 0"),
+        (foreign.tokens, Wish(output="pooler_output", mean=(123.675, 116.28, 103.53)), "--mean 0.485,0.456,0.406"),
+        (foreign.tokens, Wish(output="pooler_output", sd=(58.395, 57.12, 57.375)), "--sd 0.229,0.224,0.225"),
+        (foreign.tokens, Wish(output="pooler_output", mean=(-1.0,)), "allowed is 0 to 1, .* divided by 255[.]$"),
+        (foreign.tokens, Wish(output="pooler_output", sd=(1e-300,)), "allowed is above 0"),
+        (lambda: foreign.tokens(side="side"), Wish(output="last_hidden_state", size=(4, 4)), "of 4x4; say another"),
         (foreign.tokens, Wish(output="pooler_output", sd=(0.5, float("nan"), 0.5)), "finite numbers"),
         (foreign.tokens, Wish(output="pooler_output", pool="first"), "--pool first is for"),
         (foreign.tokens, Wish(output="pooler_output", logits="pooler_output"), "need both"),
@@ -338,6 +343,7 @@ def test_wrap_as_json_to_a_path_with_classes(cli: Cli, photo: Path, tmp_path: Pa
         (["--classes", "nothing.txt"], "nothing.txt cannot be read"),
         (["--classes", "twice.txt"], "a different name on each line"),
         (["--classes", "latin.txt"], "it is not UTF-8"),
+        (["--classes", "coloured.txt"], "characters that cannot be shown"),
         (["--logits", "similarity"], "need both --logits"),
     ],
 )
@@ -345,6 +351,7 @@ def test_wrong_options_are_refused(options: list[str], says: str, cli: Cli, clip
     Path("clip.onnx").write_bytes(clip.read_bytes())
     Path("twice.txt").write_text("a\na\n")
     Path("latin.txt").write_bytes(b"caf\xe9\n")
+    Path("coloured.txt").write_text("\x1b[31ma\nb\n")
     code, _, err = cli("model", "wrap", "clip.onnx", "--output", "image_embeds", *options)
     assert code == 2
     assert one_sentence(err)

@@ -152,4 +152,6 @@ def _names(path: Path) -> tuple[str, ...]:
         ) from error
     if not names or not all(names) or len(set(names)) < len(names):
         raise InputError(f"{path} must have a different name on each line; an empty or a repeated one is there.")
+    if odd := next((name for name in names if not name.isprintable()), None):
+        raise InputError(f"{path} has a name with characters that cannot be shown, {odd!r}; write it without them.")
     return names

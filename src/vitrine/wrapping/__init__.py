@@ -36,6 +36,8 @@ TOLERANCE = 0.01
 SAME = 1e-4
 """Embeddings no farther apart are the same."""
 
+_LEAST_SD = 1e-6  # of pixels divided by 255; 1/255 leaves them as they are
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -159,7 +161,21 @@ def _per_channel(
             f"{option} has {', '.join(f'{value:g}' for value in values)}; {path} takes pictures of {channels}"
             f" {'channel' if channels == 1 else 'channels'}: give as many finite numbers, or one for all."
         )
+    if option == "--mean" and not all(0 <= value <= 1 for value in values):
+        raise InputError(_of_another_scale(option, values, "0 to 1"))
+    if option == "--sd" and not all(_LEAST_SD <= value <= 1 for value in values):
+        raise InputError(_of_another_scale(option, values, "above 0, at most 1"))
     return values if len(values) == channels else values * channels
+
+
+def _of_another_scale(option: str, values: tuple[float, ...], allowed: str) -> str:
+    """The sentence for numbers that are, perhaps, of pixels from 0 to 255."""
+    meant = ",".join(f"{value / 255:.3g}" for value in values)
+    hint = f"; if they are of 0 to 255, say {option} {meant}" if min(values) > 0 and max(values) <= 255 else ""
+    return (
+        f"{option} has {', '.join(f'{value:g}' for value in values)}; allowed is {allowed}, as they are of pixel values"
+        f" divided by 255{hint}."
+    )
 
 
 def _answer(name: str, shape: tuple[int, ...], given: PictureInput, path: Path) -> Answer:
@@ -186,7 +202,8 @@ def _shapes(theirs: onnx.ModelProto, given: PictureInput, image: ImageSpec, path
         answers = _session(content).run(None, {given.name: typed})
     except Exception as error:  # onnxruntime's own exceptions share no public base
         raise ModelFileError(
-            f"ONNX Runtime cannot run {path} ({_first_line(error)}); export the model again."
+            f"ONNX Runtime cannot run {path} ({_first_line(error)}) with pictures of {image.height}x{image.width};"
+            " say another --size, or export the model again."
         ) from error
     for value, answer in zip(theirs.graph.output, answers, strict=True):
         if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f":
