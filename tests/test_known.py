@@ -193,6 +193,8 @@ def test_the_page_says_so(
     expect(page.locator(".unknown")).to_have_text("It does not look like any of the 2 classes that the model knows.")
     expect(page.get_by_role("heading", name="What comes nearest")).to_be_visible()
     expect(page.locator(".names.doubtful li")).to_have_count(2)
+    page.get_by_role("button", name="Why?").click()
+    expect(page.locator(".why [role=status]")).to_contain_text("looks like none of the classes; what reminded")
     page.set_input_files("#chosen", pictures[0])
     expect(page.get_by_role("heading", name="What it is", exact=True)).to_be_visible()
     expect(page.locator(".unknown")).to_have_count(0)
@@ -202,6 +204,8 @@ def test_the_page_says_so(
     other = open_page(address=serving[0].address, locale="uk")
     other.set_input_files("#chosen", pictures[1])
     expect(other.locator(".unknown")).to_have_text("Не схоже на жоден із 2 класів, які знає нейромережа.")
+    other.get_by_role("button", name="Чому?").click()
+    expect(other.locator(".why [role=status]")).to_contain_text("Це не схоже на жоден із класів; те, що нагадало")
 
 
 def test_the_page_of_a_model_without_classes_searches(

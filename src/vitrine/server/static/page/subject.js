@@ -71,7 +71,7 @@ export class Subject {
     this.prediction = element("div", { "aria-live": "polite" });
     const image = picture(this.address, word("asked"));
     this.box = photo.cropper(image, crop, { crop: word("crop") }, (crop) => page.go({ crop }));
-    this.why = page.model.classes.en.length ? new Why(page, whole, crop, this.box.frame) : null;
+    this.why = page.classes(language()).length ? new Why(page, whole, crop, this.box.frame) : null;
     this.saw = element("div");
     const off = () => {
       this.box.frame.focus();

@@ -36,13 +36,14 @@ export class Why {
     try {
       const asked = await photo.part(this.whole, this.crop).catch(() => this.whole);
       if (signal.aborted) return;
-      const { heat, label } = await api.explain(asked, language(), signal);
+      const { heat, label, known } = await api.explain(asked, language(), signal);
       const image = element("img.heat", { src: heat, alt: "", draggable: "false" });
       await image.decode();
       if (signal.aborted) return;
       this.lay(image);
       const place = mostly(image);
-      this.said.textContent = place === null ? word("why.nowhere") : word("why.said", { label, place: word(`why.${place}`) });
+      const sentence = known === false ? "why.unknown" : "why.said";
+      this.said.textContent = place === null ? word("why.nowhere") : word(sentence, { label, place: word(`why.${place}`) });
     } catch (error) {
       if (!signal.aborted) this.hide(this.page.sentence(error));
     }
