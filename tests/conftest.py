@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pictures import Cli, save_folder
+from vitrine import choosing
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.cli import main
 from vitrine.datasets import Splits, drawn_garments, fashion_mnist
@@ -61,6 +62,12 @@ def drawn() -> Splits:
 def encoder() -> Encoder:
     """The shipped model."""
     return Encoder.load("default")
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no model `photo` to choose: `default`, or a catalogue's own, answers about photos, too."""
+    monkeypatch.setattr(choosing, "photo_is_there", lambda: False)
 
 
 @pytest.fixture

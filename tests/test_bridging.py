@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pictures import Cli, save_folder
+from pictures import Cli, one_sentence, save_folder
 from small_models import photo_model, small_model
 from vitrine import bridging, images, metrics, modelfile
 from vitrine.bridging import Bridge, Viewer
@@ -20,7 +20,8 @@ from vitrine.catalogue.local import LocalCatalogue
 from vitrine.choosing import Opened
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
-from vitrine.indexing.folder import FolderSync
+from vitrine.indexing.folder import FolderSync, add_folder
+from vitrine.indexing.reading import Reader
 from vitrine.server.app import Settings, create_app
 from vitrine.similarity import Similarity
 
@@ -94,17 +95,17 @@ def test_a_photo_is_bridged_and_a_grey_picture_is_not(served: Path, known: Encod
     looking = viewer("shop")
     photo, item = looking.look(red), looking.look(grey)
     assert (photo.answering.card.name, photo.image.shape) == (known.card.name, known.card.image.shape)
-    assert photo.run().logits.argmax() == 8
+    assert photo.run().outputs.logits.argmax() == 8
     assert item.bridge is None
     assert item.answering is looking.own
-    assert np.array_equal(item.run().embeddings, looking.own.embed([grey]))  # bit for bit
+    assert np.array_equal(item.run().vectors, looking.own.embed([grey]))  # bit for bit
     looking.catalogue.close()
 
 
 def test_without_a_photo_model_nothing_is_bridged(served: Path, red: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitrine.encoder.names", lambda: ["compact", "default"])
     looking = viewer("shop")
-    assert np.array_equal(looking.look(red).run().embeddings, looking.own.embed([red]))
+    assert np.array_equal(looking.look(red).run().vectors, looking.own.embed([red]))
     looking.catalogue.close()
 
 
@@ -114,7 +115,7 @@ def test_a_photo_model_of_other_classes_is_not_asked(served: Path, known: Encode
     looking = viewer("shop")
     view = looking.look(red)
     assert view.bridge is None
-    assert np.array_equal(view.run().embeddings, looking.own.embed([red]))
+    assert np.array_equal(view.run().vectors, looking.own.embed([red]))
     looking.catalogue.close()
 
 
@@ -192,14 +193,122 @@ def test_the_server_asks_the_photo_model_about_photos(
     assert asked("/api/compare", red, id="3")["model"] == known.card.name
 
 
+def test_what_was_taught_to_the_photo_model_is_said_of_photos(
+    served: Path, known: Encoder, red: Path, grey: Path
+) -> None:
+    random = np.random.default_rng(0)
+    known.learn("hat", known.embed([red, images.read(red)[:500]]), random.normal(size=(40, 12)).astype(np.float32))
+    with TestClient(create_app(Settings("shop")), "http://127.0.0.1") as client:
+        for path, names in ((red, ["hat"]), (grey, [])):
+            answer = client.post("/api/search", files={"image": (path.name, path.read_bytes())}).json()
+            assert answer["learnt"] == names
+            assert len(answer["prediction"]["probabilities"]) == 10 + len(names)
+        assert client.post("/api/search", data={"like": "3"}).json()["learnt"] == []
+
+
 def bytes_of(address: str) -> bytes:
     import base64
 
     return base64.b64decode(address.partition(",")[2])
 
 
-def test_a_photo_is_decoded_once(known: Encoder, encoder: Encoder, red: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = Encoder(replace(known.card, image=replace(known.card.image, height=128, width=128)), b"", known._session)
+def test_a_photo_that_is_added_is_found_by_itself(
+    cli: Cli, served: Path, known: Encoder, red: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "red.jpg").write_bytes(red.read_bytes())
+    (tmp_path / "more" / "bad.jpg").write_text("text")
+    assert cli("index", "add", tmp_path / "more", "--catalogue", "shop")[0] == 0
+    with LocalCatalogue.open("shop") as opened:
+        assert opened.item(51).vector[:10].argmax() == 8
+        assert len(images.read(opened.item(51).thumbnail)) < 192
+    found = json.loads(cli("search", red, "--catalogue", "shop", "-k", 1, "--json")[1])["matches"]
+    assert (found[0]["id"], found[0]["score"]) == (51, pytest.approx(1, abs=1e-5))
+    with TestClient(create_app(Settings("shop", "a-token-of-the-tests")), "http://127.0.0.1") as client:
+        files = {"image": ("red.jpg", red.read_bytes())}
+        added = client.post("/api/items", files=files, headers={"Authorization": "Bearer a-token-of-the-tests"}).json()
+        (one,) = added["added"]
+        assert one["id"] == 52
+    with LocalCatalogue.open("shop") as opened:
+        assert np.array_equal(opened.item(51).vector, opened.item(52).vector)
+
+
+@pytest.mark.parametrize(("greys", "bridged"), [(4, True), (2, False)])
+def test_what_comes_decides_where_more_comes_than_is_there(
+    known: Encoder, encoder: Encoder, drawn: Splits, red: Path, tmp_path: Path, greys: int, bridged: bool
+) -> None:
+    save_folder(drawn.test[:greys], tmp_path / "shop", by_class=False)
+    for number in range(2):
+        content = images.png(images.read(red)[: 500 + number])
+        (tmp_path / "shop" / f"red-{number}.png").write_bytes(content)
+    with LocalCatalogue.create("shop", encoder) as catalogue:
+        FolderSync(encoder, tmp_path / "shop").run(catalogue)
+        sure = Bridge(encoder, known).vectors([tmp_path / "shop" / "red-0.png"])[0]
+        alone = encoder.embed([tmp_path / "shop" / "red-0.png"])[0]
+        first, expected = catalogue.item(greys + 1).vector, sure if bridged else alone
+        assert np.abs(first - expected).max() < 1e-5
+        assert np.array_equal(Viewer(encoder, catalogue).look(red).bridge is not None, bridged)
+        assert catalogue.item(1).vector == pytest.approx(encoder.embed([drawn.test.images[0]])[0], abs=1e-5)
+        (tmp_path / "more").mkdir()
+        (tmp_path / "more" / "red.jpg").write_bytes(red.read_bytes())
+        add_folder(catalogue, encoder, tmp_path / "more")  # one comes: the catalogue decides
+        expected = Bridge(encoder, known).vectors([red])[0] if bridged else encoder.embed([red])[0]
+        assert np.abs(catalogue.item(greys + 3).vector - expected).max() < 1e-5
+
+
+def test_a_catalogue_that_wants_photos_or_that_is_alone_costs_no_look(
+    known: Encoder, encoder: Encoder, red: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (red.parent / "photos").mkdir()
+    red.rename(red.parent / "photos" / "red.jpg")
+    for name in ("is_joint", "sampling"):
+        monkeypatch.setattr(bridging, name, None)
+    monkeypatch.setattr("vitrine.choosing.for_files", None)
+    with LocalCatalogue.create("photos", known) as catalogue:
+        assert FolderSync(known, red.parent / "photos").run(catalogue).added == 1
+    monkeypatch.setattr("vitrine.choosing.photo_is_there", lambda: False)
+    with LocalCatalogue.create("alone", encoder) as catalogue:
+        assert FolderSync(encoder, red.parent / "photos").run(catalogue).added == 1
+
+
+def test_a_damaged_photo_model_is_named_where_it_is_needed(
+    cli: Cli, served: Path, known: Encoder, red: Path, grey: Path, home: Path, tmp_path: Path
+) -> None:
+    (home / "data" / "models" / "photo.onnx").write_bytes(b"damaged")
+    (tmp_path / "more").mkdir()
+    grey.rename(tmp_path / "more" / "item.png")
+    assert cli("index", "add", tmp_path / "more", "--catalogue", "shop")[0] == 0
+    red.rename(tmp_path / "more" / "red.jpg")
+    code, _, err = cli("index", "add", tmp_path / "more", "--catalogue", "shop")
+    assert code == 2
+    assert one_sentence(err)
+    assert "photo.onnx" in err
+    with LocalCatalogue.open("shop") as opened:
+        assert len(opened) == 51
+
+
+def test_a_photo_is_decoded_once(
+    served: Path, known: Encoder, encoder: Encoder, red: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide, content = photo_model(128), red.read_bytes()
+    looking = viewer("shop")
+    looking.models._loaded["photo"] = wide
+    assert looking.possible()
     opened = Opened.read(red)
-    monkeypatch.setattr("vitrine.images.reading.opened", None)
-    assert Bridge(encoder, wide).see(opened).own.shape == (28, 28, 1)
+    decode = images.opened
+    with monkeypatch.context() as patched:
+        patched.setattr("vitrine.images.reading.opened", None)
+        assert Bridge(encoder, wide).see(opened).own.shape == (28, 28, 1)
+    decoded: list[object] = []
+
+    def heard(picture: bytes, *rest: Any) -> Image.Image:
+        decoded.append(picture)
+        return decode(picture, *rest)
+
+    monkeypatch.setattr("vitrine.images.reading.opened", heard)
+    image, _, vector = Reader(looking.own, looking).see(content, "red.jpg")  # as a folder does
+    assert image is None
+    assert vector is not None
+    assert vector[:10].argmax() == 8
+    assert decoded == [content]
+    looking.catalogue.close()

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import Cli, one_sentence, save_folder
+from pictures import Cli, one_sentence, save_folder, written
 from small_models import photo_model
 from vitrine import choosing, images, modelfile
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.choosing import Choice, Opened
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
+from vitrine.learning import sidecar
 from vitrine.similarity import Similarity
 
 TABLE = Similarity("class-product", (0.0, 1.0), (0.1, 0.9))
@@ -79,6 +80,19 @@ def test_what_a_model_sees_does_not_depend_on_the_choice(
         for path in (grey, photo, scene):
             for picture in (path, path.read_bytes(), images.read(path)):
                 assert np.array_equal(Opened.read(picture).seen_by(model), model.prepare([picture])[0])
+    model = Encoder.load(name)
+    noise = np.random.default_rng(0).integers(0, 256, (512, 700, 3), np.uint8)
+    for height, width in ((200, 255), (256, 256), (511, 300), (512, 700)):
+        picture = written(Image.fromarray(noise[:height, :width]), "JPEG")
+        assert np.array_equal(Opened.read(picture).seen_by(model), model.prepare([picture])[0])
+
+
+def test_what_is_small_is_decoded_once(known: Encoder, grey: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = [Opened.read(grey), Opened.read(Image.new("RGB", (255, 100), "red"))]
+    monkeypatch.setattr("vitrine.images.reading.opened", None)
+    for one in opened:
+        for model in (Encoder.load("default"), known):
+            assert one.seen_by(model).shape == model.card.image.shape
 
 
 def test_a_folder_is_judged_by_a_sample_of_all_of_it(known: Encoder, drawn: Splits, tmp_path: Path) -> None:
@@ -154,6 +168,66 @@ def test_a_new_catalogue_is_of_the_model_that_its_pictures_are_for(
     assert cli("index", verb, folder, "--catalogue", "other")[2].count("the model default: 9 of 12 pictures look") == 1
     named = cli("index", verb, folder, "--catalogue", "third", "--model", "photo")
     assert (named[0], "searched by" in named[2]) == (0, False)
+
+
+def plain(folder: Path, colours: list[tuple[int, int, int]]) -> Path:
+    folder.mkdir()
+    for number, colour in enumerate(colours):
+        Image.new("RGB", (40, 60), colour).save(folder / f"{number:02d}.png")
+    return folder
+
+
+def test_a_class_is_taught_to_the_model_that_most_of_its_pictures_are_for(
+    cli: Cli, known: Encoder, drawn: Splits, grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greens = plain(tmp_path / "greens", [(10, shade, 20) for shade in (150, 170, 190)])
+    others = plain(tmp_path / "others", [(100 + number, 9 * number % 256, 20) for number in range(30)])
+    code, out, err = cli("model", "learn", "hat", greens, "--against", others, "--json")
+    assert code == 0, err
+    assert (json.loads(out)["model"], json.loads(out)["pictures"]) == (known.card.name, 3)
+    assert json.loads(cli("classify", greens / "00.png", "--json")[1])["probabilities"][10] > 0
+    assert len(json.loads(cli("classify", grey, "--json")[1])["probabilities"]) == 10
+    mostly = save(tmp_path / "mostly", drawn, 5, 2)
+    monkeypatch.setattr(choosing, "SAMPLE", 3)  # what comes after these is read for the model that they chose
+    files = [*sorted(mostly.rglob("0*.png")), *sorted(mostly.glob("photo-*.png"))]
+    greys = save(tmp_path / "greys", drawn, 30, 0)
+    code, out, err = cli("model", "learn", "mostly", *files, "--against", greys, "--json")
+    assert (code, json.loads(out)["model"], json.loads(out)["pictures"]) == (0, "siamese", 7), err
+    shown = cli("model", "card", "default", "--json")[1]
+    assert json.loads(shown)["learnt"] == ["mostly"]
+    kept = sidecar.read(Encoder.load("default").card)
+    assert kept is not None
+    assert np.abs(kept.classes[0].embeddings - Encoder.load("default").embed(files)).max() < 1e-6
+
+
+def test_what_learnt_a_class_forgets_it(cli: Cli, known: Encoder) -> None:
+    others = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
+    shown = known.embed([np.full((60, 40, 3), colour, np.uint8) for colour in ((10, 150, 20), (10, 190, 20))])
+    known.learn("Hat", shown, others)
+    default = Encoder.load("default")
+    seen = default.embed([np.full((28, 28), shade, np.uint8) for shade in (60, 200)])
+    default.learn("hat", seen)
+    code, out, err = cli("model", "forget", "HAT")
+    assert (code, out) == (2, "")
+    assert one_sentence(err)
+    assert "default and photo have both learnt HAT; say which" in err
+    assert json.loads(cli("model", "forget", "HAT", "--model", "default", "--json")[1])["model"] == "siamese"
+    assert json.loads(cli("model", "forget", " hAT ", "--json")[1])["model"] == known.card.name
+    code, _, err = cli("model", "forget", "hat")
+    assert code == 2
+    assert "siamese has learnt no class 'hat'; it has learnt none" in err
+
+
+@pytest.mark.parametrize("choice", [(), ("--model", "photo")])
+def test_nothing_is_learnt_where_a_picture_cannot_be_read(
+    cli: Cli, known: Encoder, tmp_path: Path, choice: tuple[str, ...]
+) -> None:
+    greens = plain(tmp_path / "greens", [(10, shade, 20) for shade in (150, 170, 190)])
+    (greens / "bad.png").write_text("text")
+    code, out, err = cli("model", "learn", "hat", greens, "gone.jpg", *choice)
+    assert (code, out) == (2, "")
+    assert [line.split()[1].split("/")[-1] for line in err.splitlines()] == ["bad.png", "There"]
+    assert sidecar.read(known.card) is None
 
 
 def test_a_data_set_is_for_default(cli: Cli, known: Encoder, drawn: Splits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ def test_using_a_model_never_imports_torch(photo: Path) -> None:
 # --- classify
 
 
+@pytest.mark.usefixtures("alone")
 def test_classify_prints_three_names_with_bars(cli: Cli, photo: Path) -> None:
     code, out, err = cli("classify", photo)
     assert (code, err) == (0, "")
@@ -77,6 +78,7 @@ def test_classify_prints_three_names_with_bars(cli: Cli, photo: Path) -> None:
     assert len(lines) == 4
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize(("lang", "label"), [("en", "Ankle boot"), ("uk", "Черевики"), ("ru", "Ботинки")])
 def test_classify_json_in_three_languages(cli: Cli, photo: Path, lang: str, label: str) -> None:
     answer = json.loads(cli("classify", photo, "--json", "--lang", lang)[1])
@@ -86,6 +88,7 @@ def test_classify_json_in_three_languages(cli: Cli, photo: Path, lang: str, labe
     assert len(answer["probabilities"]) == 10
 
 
+@pytest.mark.usefixtures("alone")
 def test_classify_standard_input(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(photo.read_bytes())))
     answer = json.loads(cli("classify", "-", "--json")[1])
@@ -360,7 +363,8 @@ def test_names_that_no_catalogue_had_before(cli: Cli, drawn: Splits, tmp_path: P
 
 
 def test_json_stays_json_where_the_terminal_is_not_utf8(photo: Path) -> None:
-    script = f"import sys, vitrine.cli\nsys.argv = ['vitrine', 'classify', {str(photo)!r}, '--json', '--lang', 'uk']\n"
+    arguments = ["vitrine", "classify", str(photo), "--json", "--lang", "uk", "--model", "default"]
+    script = f"import sys, vitrine.cli\nsys.argv = {arguments}\n"
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     command = [sys.executable, "-c", script + "vitrine.cli.main()"]
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
@@ -378,6 +382,7 @@ def test_ctrl_c_in_index_add(cli: Cli, shop: Path, tmp_path: Path, monkeypatch: 
     assert folders.names() == ["shop"]
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_new_catalogue_that_cannot_be_counted_is_never_deleted(
     cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,8 +19,9 @@ from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import DataError, InputError
-from vitrine.indexing import Report, data_set, folder
+from vitrine.indexing import Report, data_set, folder, reading
 from vitrine.indexing.folder import FolderSync, How
+from vitrine.indexing.reading import Reader
 from vitrine.spec import ImageSpec
 
 PHOTO = ImageSpec(96, 96, 3, "any", (0.0,) * 3, (1.0,) * 3)
@@ -49,13 +50,13 @@ def counts(report: Report) -> tuple[int, int, int, int]:
 def listen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are read from now on."""
     read: list[str] = []
-    decode = folder._decode
+    decode = reading.decode
 
-    def heard(file: str, known: str | None, spec: ImageSpec) -> object:
+    def heard(file: str, known: str | None, reader: Reader) -> object:
         read.append(Path(file).name)
-        return decode(file, known, spec)
+        return decode(file, known, reader)
 
-    monkeypatch.setattr(folder, "_decode", heard)
+    monkeypatch.setattr(reading, "decode", heard)
     return read
 
 
@@ -271,7 +272,7 @@ def test_a_picture_is_read_only_when_it_may_have_changed(
     read.clear()
     sync(catalogue, photos)  # the files are too young to be trusted
     assert len(read) == 20
-    monkeypatch.setattr(folder, "_GRAIN", -1.0)
+    monkeypatch.setattr(reading, "GRAIN", -1.0)
     sync(catalogue, photos)
     read.clear()
     assert counts(sync(catalogue, photos)) == (0, 0, 0, 20)
@@ -294,7 +295,7 @@ def test_while_watching_nothing_is_read_twice_nor_while_it_is_written(
     following = FolderSync(encoder, photos, How(calm=3600.0))
     assert counts(following.run(catalogue)) == (0, 0, 0, 0)  # all were written within the hour
     following.how = How()
-    monkeypatch.setattr(folder, "_GRAIN", -1.0)
+    monkeypatch.setattr(reading, "GRAIN", -1.0)
     assert len(following.run(catalogue).unreadable) == 1
     read = listen(monkeypatch)
     report = following.run(catalogue)
@@ -305,25 +306,25 @@ def test_while_watching_nothing_is_read_twice_nor_while_it_is_written(
     assert "broken.jpg" in read
 
 
-@pytest.mark.parametrize("grain", [folder._GRAIN, -1.0])
+@pytest.mark.parametrize("grain", [reading.GRAIN, -1.0])
 def test_a_picture_that_was_half_written_at_the_first_look_comes_at_the_next(
     grain: float, photos: Path, catalogue: LocalCatalogue, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = photos / "Dress" / "0003.png"
     whole = late.read_bytes()
     late.write_bytes(whole[: len(whole) // 2])
-    decode = folder._decode
+    decode = reading.decode
 
-    def finish(file: str, known: str | None, spec: ImageSpec) -> object:
-        read = decode(file, known, spec)
+    def finish(file: str, known: str | None, reader: Reader) -> object:
+        read = decode(file, known, reader)
         if file == str(late):
             late.write_bytes(whole)  # after it was read, and before anything is said of it
         return read
 
-    monkeypatch.setattr(folder, "_GRAIN", grain)
+    monkeypatch.setattr(reading, "GRAIN", grain)
     following = FolderSync(encoder, photos)
     with monkeypatch.context() as patched:
-        patched.setattr(folder, "_decode", finish)
+        patched.setattr(reading, "decode", finish)
         assert len(following.run(catalogue).unreadable) == 1
     report = following.run(catalogue)
     assert (report.added, report.unreadable) == (1, [])
@@ -332,13 +333,13 @@ def test_a_picture_that_was_half_written_at_the_first_look_comes_at_the_next(
 # --- labels
 
 
-@pytest.mark.parametrize("grain", [folder._GRAIN, -1.0])
+@pytest.mark.parametrize("grain", [reading.GRAIN, -1.0])
 @pytest.mark.parametrize("reread", [False, True])
 def test_labels_are_those_of_the_folder_that_is_synced_now(
     grain: float, reread: bool, photos: Path, catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the pictures are read again or not."""
-    monkeypatch.setattr(folder, "_GRAIN", grain)
+    monkeypatch.setattr(reading, "GRAIN", grain)
     assert sync(catalogue, photos / "Dress").added == 2
     assert {item.label for item in catalogue.known()} == {None}
     report = sync(catalogue, photos, How(reread=reread))
@@ -404,41 +405,42 @@ def test_pictures_are_decoded_by_several_threads(
 ) -> None:
     monkeypatch.setattr(storage, "cores", lambda: 2)
     meeting = threading.Barrier(2, timeout=30)
-    decode = folder._decode
+    decode = reading.decode
     names: set[str] = set()
 
-    def meet(file: str, known: str | None, spec: ImageSpec) -> object:
+    def meet(file: str, known: str | None, reader: Reader) -> object:
         if len(names) < 2:
             names.add(threading.current_thread().name)
             meeting.wait()
-        return decode(file, known, spec)
+        return decode(file, known, reader)
 
-    monkeypatch.setattr(folder, "_decode", meet)
+    monkeypatch.setattr(reading, "decode", meet)
     assert sync(catalogue, photos).added == 20
     assert len(names) == 2
 
 
+@pytest.mark.usefixtures("alone")  # else the first to be interrupted is the sample that is looked at
 def test_after_ctrl_c_no_further_picture_is_begun(
     photos: Path, catalogue: LocalCatalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "cores", lambda: 1)
-    monkeypatch.setattr(folder, "_PART", 20)
+    monkeypatch.setattr(reading, "PART", 20)
     monkeypatch.setattr(folder, "BATCH", 40)
     begun: list[str] = []
     waiting = threading.Event()
-    decode = folder._decode
+    decode = reading.decode
 
-    def slow(file: str, known: str | None, spec: ImageSpec) -> object:
+    def slow(file: str, known: str | None, reader: Reader) -> object:
         begun.append(file)
         waiting.set()
         time.sleep(0.1)
-        return decode(file, known, spec)
+        return decode(file, known, reader)
 
     def interrupt(*_: object) -> NoReturn:
         waiting.wait(10)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folder, "_decode", slow)
+    monkeypatch.setattr(reading, "decode", slow)
     monkeypatch.setattr(Future, "result", interrupt)
     with pytest.raises(KeyboardInterrupt):
         sync(catalogue, photos)

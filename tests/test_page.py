@@ -10,6 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, FilePayload, expect
 
 from page_fixtures import DESK, PHONE, TABLET, Open, Server, drop, give, ids, start, unlock
+from vitrine import choosing
+from vitrine.encoder import Encoder
 
 
 def test_it_opens_with_something_to_begin_with(open_page: Open) -> None:
@@ -31,7 +33,9 @@ def test_a_picture_is_dropped_or_pasted(open_page: Open, boot: Path, kind: str) 
     shares = page.locator(".names b").all_text_contents()
     assert sum(float(share.strip("<>%\u00a0")) for share in shares) == pytest.approx(100, abs=2)
     expect(page.locator(".grid .card")).to_have_count(24)
-    assert page.locator(".saw img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [28, 28]
+    spec = Encoder.load(choosing.choose(choosing.Opened.read(boot))).card.image
+    shown = page.locator(".saw img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert shown == [spec.width, spec.height]
 
 
 def test_the_answer_is_that_of_the_api(open_page: Open, server: Server, boot: Path) -> None:

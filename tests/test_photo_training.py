@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pictures import drawn_shape
-from vitrine import metrics
+from vitrine import metrics, modelfile
 from vitrine.datasets import ClassNames, Dataset
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, RecipeError
@@ -190,6 +190,9 @@ def test_a_small_training_learns_classes_and_what_is_none(run: Path) -> None:
     assert metrics.auroc(energies[known], energies[~known]) > 0.75
     assert np.allclose(np.linalg.norm(outputs.embeddings, axis=1), 1, atol=1e-5)
     assert model.card.metrics["validation_auroc"] > 0.6
+    background = modelfile.read_background(modelfile.read(run / "model.onnx"))
+    assert background is not None
+    assert len(background) == model.card.metrics["validation_images"]  # without the strangers
 
 
 def test_its_activation_adds_up_to_the_evidence(run: Path) -> None:

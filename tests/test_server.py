@@ -95,6 +95,7 @@ def test_classify_answers_as_the_command_does(
     assert found["input"] is None
 
 
+@pytest.mark.usefixtures("alone")
 def test_what_the_model_saw(client: TestClient, encoder: Encoder, photo: Path, boot: dict[str, Any]) -> None:
     for address in ("/api/classify", "/api/search"):
         shown = answer(client.post(address, files=boot, data={"show_input": "true"}))["input"]
@@ -102,6 +103,7 @@ def test_what_the_model_saw(client: TestClient, encoder: Encoder, photo: Path, b
         assert np.array_equal(images.read(png), encoder.prepare([photo])[0])
 
 
+@pytest.mark.usefixtures("alone")
 def test_where_the_model_looked(
     client: TestClient, cli: Cli, encoder: Encoder, photo: Path, boot: dict[str, Any]
 ) -> None:

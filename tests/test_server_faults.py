@@ -19,9 +19,11 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from server_fixtures import TOKEN, Connect, problem
+from small_models import small_model
 from vitrine import storage
 from vitrine.catalogue import folders
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.indexing.folder import FolderSync
 from vitrine.server import answers, desks
 from vitrine.server.app import Settings, create_app
 from vitrine.server.limits import Limits
@@ -131,6 +133,21 @@ def test_what_cannot_be_compared(client: TestClient, photo: Path, count: int) ->
     status, code, detail = problem(answered)
     assert (status, code) == (422, "input")
     assert count == 0 or detail == f"{count} came to be compared; send two in all, pictures as image or items as id."
+
+
+@pytest.mark.parametrize("outputs", [["logits", "embedding"], ["embedding"]])
+def test_a_model_that_cannot_compare_says_so(served: Path, photo: Path, outputs: list[str]) -> None:
+    """No more can it later: the client is not to try again."""
+    own = small_model(outputs)
+    with LocalCatalogue.create("plain", own) as catalogue:
+        FolderSync(own, served).run(catalogue)
+    files = [("image", (photo.name, photo.read_bytes()))]
+    with TestClient(create_app(Settings("plain")), "http://127.0.0.1") as client:
+        answered = client.post("/api/compare", files=files, data={"id": ["1"]})
+    status, code, detail = problem(answered)
+    assert (status, code) == (422, "input")
+    assert "cannot compare" in detail
+    assert "Retry-After" not in answered.headers
 
 
 @pytest.mark.parametrize(

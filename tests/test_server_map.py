@@ -216,6 +216,7 @@ def test_too_few_items_are_refused(client: TestClient) -> None:
     assert "has 5" in refused.json()["detail"]
 
 
+@pytest.mark.usefixtures("alone")  # else it is placed as it is searched with
 def test_a_picture_is_placed_where_the_library_places_it(client: TestClient, photo: Path, encoder: Encoder) -> None:
     files = {"image": (photo.name, photo.read_bytes())}
     early = client.post("/api/map/place", files=files)

@@ -9,8 +9,9 @@ class probabilities as a part of their own (decision 0005), a photo can be broug
 
 p, the class probabilities, is what the photo model says; u, the unit vector of looks and shape, is what the catalogue's
 own model sees in the same photo. w is read off the embedding itself: its first part adds up to 1 / sqrt(1 + w).
-What looks like Fashion-MNIST is embedded by the catalogue's model alone. docs/decisions/0009-two-models.md has the
-reasons, and how it is measured.
+What looks like Fashion-MNIST is embedded by the catalogue's model alone. A photo that is added to such a catalogue is
+brought into it in the same way as one that is asked about, so that it is found by itself.
+docs/decisions/0009-two-models.md has the reasons, and how it is measured.
 """
 
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ class Bridge:
     def vectors(self, pictures: Sequence[Picture]) -> Vectors:
         """Photos as (n, d) float32, L2-normalised, in the space of the catalogue. Raises ImageError."""
         seen = [self.see(Opened.read(picture)) for picture in pictures]
-        return np.concatenate([self.run(one).embeddings for one in seen])
+        return np.concatenate([self.run(one).vectors for one in seen])
 
     def see(self, opened: Opened) -> "View":
         """A photo, as both models see it. It is decoded once: at the scale that the photo model wants."""
@@ -91,11 +92,21 @@ class Bridge:
         picture = opened.reread(self.photo)
         return View(picture, images.prepare(picture, self.photo.card.image), self.photo, own, self)
 
-    def run(self, view: "View") -> Outputs:
-        """logits: of the photo model. embeddings: in the space of the catalogue's."""
+    def run(self, view: "View") -> "Said":
+        """What both say of a photo."""
         said = self.photo.run(view.image[None])
         looks = self.own.run(view.own[None]).embeddings
-        return Outputs(said.logits, with_classes(looks, metrics.softmax(said.logits, self.photo.card.temperature)))
+        return Said(said, with_classes(looks, metrics.softmax(said.logits, self.photo.card.temperature)))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said of one picture. outputs: by the model that answers. vectors: (1, d) float32, L2-normalised, in the
+    space of the catalogue's model.
+    """
+
+    outputs: Outputs
+    vectors: Vectors
 
 
 @dataclass(frozen=True)
@@ -111,9 +122,12 @@ class View:
     own: Pixels
     bridge: Bridge | None = None
 
-    def run(self) -> Outputs:
-        """logits: of `answering`. embeddings: (1, d), in the space of the catalogue's model."""
-        return self.bridge.run(self) if self.bridge else self.answering.run(self.own[None])
+    def run(self) -> Said:
+        """Ask the model, or both."""
+        if self.bridge:
+            return self.bridge.run(self)
+        outputs = self.answering.run(self.own[None])
+        return Said(outputs, outputs.embeddings)
 
 
 @dataclass
@@ -136,30 +150,40 @@ class Viewer:
         crop: Crop | None = None,
     ) -> View:
         """Raises ImageError and InputError as `images.read`; ModelFileError where `photo` is needed and damaged."""
+        if self.possible():
+            return self.see(Opened.read(picture, name, pixels, crop))
         spec = self.own.card.image
-        if self._possible():
-            opened = Opened.read(picture, name, pixels, crop)
-            if opened.is_photo and self._bridge:
-                return self._bridge.see(opened)
         image = images.read(picture, name, spec, pixels, crop)
         own = images.prepare(image, spec)
         return View(image, own, self.own, own)
 
+    def see(self, opened: Opened) -> View:
+        """The same, for who knows that it is possible. Raises as `look`."""
+        if opened.is_photo and self.bridge:
+            return self.bridge.see(opened)
+        image = opened.reread(self.own)
+        own = images.prepare(image, self.own.card.image)
+        return View(image, own, self.own, own)
+
     def together(self, pictures: Sequence[Given], pixels: int = images.MAX_PIXELS) -> tuple[Encoder, list[Pixels]]:
         """The model that is to see all of these pictures, and what it sees of each, (h, w, c). Raises as `look`."""
-        if self._possible():
+        if self.possible():
             opened = [Opened.read(picture, name, pixels) for picture, name in pictures]
-            if any(one.is_photo for one in opened) and self._bridge:
-                return self._bridge.photo, [one.seen_by(self._bridge.photo) for one in opened]
+            bridged = any(one.is_photo for one in opened) and self.bridge
+            model = bridged.photo if bridged else self.own
+            return model, [one.seen_by(model) for one in opened]
         spec = self.own.card.image
         return self.own, [images.prepare(images.read(one, name, spec, pixels), spec) for one, name in pictures]
 
-    def _possible(self) -> bool:
-        """Whether a photo might be bridged."""
-        return self._fits and self._items_are_grey()
+    def possible(self) -> bool:
+        """Whether a photo is bridged now, unless the classes are not the same: that is known to `bridge`, which loads a
+        model.
+        """
+        return self.fits and self._items_are_grey()
 
     @cached_property
-    def _fits(self) -> bool:
+    def fits(self) -> bool:
+        """The same of the models alone, whatever the items are."""
         return self.own.card.image.ground != "any" and choosing.photo_is_there() and is_joint(self.own)
 
     def _items_are_grey(self) -> bool:
@@ -173,8 +197,8 @@ class Viewer:
         return self._grey[1]
 
     @cached_property
-    def _bridge(self) -> Bridge | None:
-        """None where the classes are not the same."""
+    def bridge(self) -> Bridge | None:
+        """For photos, where it is possible; None where the classes are not the same. Raises ModelFileError."""
         photo = self.models.of(choosing.PHOTO)
         return Bridge(self.own, photo) if photo.card.names() == self.own.card.names() else None
 

@@ -59,7 +59,7 @@ class Opened:
     def reread(self, model: Encoder) -> Pixels:
         """As `images.read` with the model's spec. Raises ImageError."""
         spec = model.card.image
-        if images.least_side(spec) == images.least_side(None):
+        if images.least_side(spec) == images.least_side(None) or images.is_whole(self.image):
             return images.read(self.image, spec=spec)
         return images.read(self.picture, self.name, spec, self.pixels, self.crop)
 
@@ -105,7 +105,16 @@ def for_files(files: Sequence[str | Path]) -> Choice:
     with images.decoders() as pool:
         found = list(pool.map(_is_photo, (files[i * len(files) // count] for i in range(count))))
     photos, looked = found.count(True), len(found) - found.count(None)
-    return Choice(DEFAULT if looked > 2 * photos else PHOTO, photos, looked)
+    return Choice(_of_most(photos, looked), photos, looked)
+
+
+def for_most(pictures: Sequence[Opened]) -> str:
+    """The model for several pictures that one is to learn from: what most of them are for, as in `for_files`."""
+    return _of_most(sum(one.is_photo for one in pictures), len(pictures)) if photo_is_there() else DEFAULT
+
+
+def _of_most(photos: int, looked: int) -> str:
+    return DEFAULT if looked > 2 * photos else PHOTO
 
 
 def _is_photo(file: str | Path) -> bool | None:

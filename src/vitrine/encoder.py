@@ -245,7 +245,7 @@ class Encoder:
     def scores(self, left: Outputs, right: Outputs) -> npt.NDArray[np.float64]:
         """(n,) float64: how alike each row of `left` and the same row of `right` are, by the model's measure.
 
-        Raises ModelFileError when the model has no similarity table, InputError when the rows differ in number.
+        Raises InputError when the model has no similarity table, or the rows differ in number.
         """
         return pair_scores(self._table().measure, left, right)
 
@@ -253,20 +253,20 @@ class Encoder:
         """(n,) float64: the probability that each row of `left` and the same row of `right` show the same class, if as
         many pairs do as do not.
 
-        Raises ModelFileError when the model has no similarity table, InputError when the rows differ in number.
+        Raises InputError when the model has no similarity table, or the rows differ in number.
         """
         return self._table().probability(self.scores(left, right))
 
     def compare(self, a: Picture, b: Picture) -> Comparison:
         """Whether two pictures show the same kind of garment.
 
-        Raises ImageError, or ModelFileError when the model has no similarity table.
+        Raises ImageError, or InputError when the model has no similarity table.
         """
         outputs = self.run(self.prepare([a, b]))
         return self.comparison(outputs[:1], outputs[1:])
 
     def comparison(self, a: Outputs, b: Outputs) -> Comparison:
-        """The same of what `run` said of them, one row each. Raises ModelFileError as `compare` does."""
+        """The same of what `run` said of them, one row each. Raises InputError as `compare` does."""
         table = self._table()
         score = pair_scores(table.measure, a, b)
         distance = np.linalg.norm(a.embeddings[0].astype(np.float64) - b.embeddings[0])
@@ -274,17 +274,17 @@ class Encoder:
 
     def _table(self) -> Similarity:
         if self.card.similarity is None and not self.card.names():
-            raise ModelFileError(
+            raise InputError(
                 f"The model {self.card.name} cannot compare: it knows no classes and has no similarity table; name"
                 " another model, such as default."
             )
         if self.card.similarity is None and "wrapped" in self.card.recipe:
-            raise ModelFileError(
+            raise InputError(
                 f"The model {self.card.name} cannot compare: it was not trained here, and has no similarity table; name"
                 " another model, such as default."
             )
         if self.card.similarity is None:
-            raise ModelFileError(
+            raise InputError(
                 f"This model file ({self.card.name}, {self.card.identity[:8]}) cannot compare: its training held out"
                 " too few images of each class to fit a similarity table on; train it with more images or a larger"
                 " data.validation, or name another model."

@@ -129,7 +129,7 @@ class _Examples:
         from vitrine.catalogue.relevance import Example
 
         view = self.viewer.look(look.given(path), look.called(path), crop=crop)
-        example = Example(path, view.run().embeddings[0])
+        example = Example(path, view.run().vectors[0])
         return _Shown(example, view.picture, view.answering.card.name if view.bridge else None)
 
     def either(self, text: str) -> _Shown:

@@ -193,6 +193,11 @@ def least_side(spec: ImageSpec | None) -> int:
     return max(_SEEN_SIDE, times * max(spec.height, spec.width))
 
 
+def is_whole(image: Pixels) -> bool:
+    """Whether a picture that was read is so small that `read` gives just that for any model, or for none."""
+    return bool(max(image.shape[:2]) < _SEEN_SIDE)
+
+
 def _reduced(image: Image.Image, side: int | None) -> Image.Image:
     """As Pillow's decoder of JPEGs may have done already: averaged by 2, 4 or 8, no side below `side`."""
     fits = min(image.size) // side if side else 1

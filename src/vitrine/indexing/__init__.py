@@ -2,6 +2,7 @@
 
 data_set.py     every image of a data set
 folder.py       a folder of pictures, once or again and again: what is new, changed or gone
+reading.py      its pictures read, decoded and embedded on all cores
 rebuild.py      what is there already, by another model
 items_csv.py    what a CSV beside the pictures says of them
 """

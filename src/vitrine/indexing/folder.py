@@ -9,33 +9,28 @@ times of its last change (of its content, and of anything about it) are those th
 time that was younger than two seconds then proves nothing, as file systems count no finer than that.
 """
 
-import math
 import os
 import stat
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-import numpy.typing as npt
-
-from vitrine import images, storage
-from vitrine.catalogue import Catalogue, Columns, Item, Known, Vectors, content_hash
+from vitrine import choosing, images, storage
+from vitrine.bridging import Viewer
+from vitrine.catalogue import Catalogue, Item, Known, Vectors
+from vitrine.catalogue.local import LocalCatalogue
+from vitrine.choosing import Models
 from vitrine.datasets.image_folder import Unreadable, find
 from vitrine.encoder import Encoder
-from vitrine.errors import DataError, ImageError
+from vitrine.errors import DataError
 from vitrine.indexing import Report, Unmatched, items_csv
 from vitrine.indexing.items_csv import Table
+from vitrine.indexing.reading import Decoded, Reader, Refused, Wanted, look
 from vitrine.progress import Progress, silent
-from vitrine.spec import ImageSpec
 
 BATCH = 500
-_PART = 25  # pictures that one thread decodes and embeds at a time, at most
-_GRAIN = 2.0  # seconds: FAT's times are the coarsest
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ class FolderSync:
         self.encoder = encoder
         self._folder = os.path.abspath(folder)
         self.how = how
+        self._models = Models(one_thread=True)
         self.seconds = 0.0  # that it took last to look, before anything was read or embedded
         self._unreadable: dict[str, tuple[str, str]] = {}  # file -> the stamp it had, and why it could not be read
 
@@ -79,7 +75,7 @@ class FolderSync:
             found, refused = find(self._folder)
             if not found and not self.how.allow_empty:
                 self._refuse_empty(catalogue, refused)
-            one = _Pass(catalogue, self.encoder, self._folder, self.how, Report(unreadable=refused))
+            one = _Pass(catalogue, self.encoder, self._folder, self.how, Report(unreadable=refused), self._models)
             one.compare(found, self._table(), self._unreadable)
             self.seconds = time.perf_counter() - start
             one.read(progress)
@@ -112,46 +108,17 @@ def add_folder(catalogue: Catalogue, encoder: Encoder, folder: Path, progress: P
     return FolderSync(encoder, folder, How(drop=False)).run(catalogue, progress)
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A picture that is to be read. known: the item that the catalogue has for it. columns: what it is to have."""
-
-    file: str
-    known: Known | None
-    columns: Columns | None
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """A picture that was read. image: as the model wants it, until it is embedded. vector: (d,), from then on. Neither
-    is there where the catalogue has the same content already.
-    """
-
-    content: str
-    stamp: str | None
-    image: npt.NDArray[np.uint8] | None
-    thumbnail: bytes
-    vector: Vectors | None = None
-
-
-@dataclass(frozen=True)
-class _Refused:
-    """A picture that cannot be taken, and why."""
-
-    stamp: str | None
-    reason: str
-
-
 @dataclass
 class _Pass:
-    """One look at the folder, and what comes of it."""
+    """One look at the folder, and what comes of it. models: those that are asked beside the catalogue's."""
 
     catalogue: Catalogue
     encoder: Encoder
     folder: str
     how: How
     report: Report
-    wanted: list[_Wanted] = field(default_factory=list)
+    models: Models
+    wanted: list[Wanted] = field(default_factory=list)
     refreshed: list[Known] = field(default_factory=list)
     gone: list[Known] = field(default_factory=list)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -171,14 +138,14 @@ class _Pass:
                 line = table.source(file)
                 matched |= {line} if line else set()
                 columns = (table.lines[line].cells or None) if line else None
-            self._compare(_Wanted(file, known, columns), failed.get(file))
+            self._compare(Wanted(file, known, columns), failed.get(file))
         if table is not None:
             self.report.unmatched = [
                 Unmatched(line.number, line.file) for source, line in table.lines.items() if source not in matched
             ]
 
-    def _compare(self, wanted: _Wanted, failed: tuple[str, str] | None) -> None:
-        stamp, changed = _look(wanted.file)
+    def _compare(self, wanted: Wanted, failed: tuple[str, str] | None) -> None:
+        stamp, changed = look(wanted.file)
         if failed and failed[0] == stamp:
             self._fail(wanted.file, stamp, failed[1])
         elif wanted.known and wanted.known.stamp == stamp and not self.how.reread:
@@ -186,7 +153,7 @@ class _Pass:
         elif not 0 <= time.time() - changed < self.how.calm:
             self.wanted.append(wanted)
 
-    def _keep(self, wanted: _Wanted, known: Known, stamp: str | None) -> None:
+    def _keep(self, wanted: Wanted, known: Known, stamp: str | None) -> None:
         """The picture is as it was."""
         now = replace(known, label=_label(wanted.file, self.folder), columns=wanted.columns, stamp=stamp)
         self.report.unchanged += 1
@@ -215,14 +182,15 @@ class _Pass:
         done = 0
         if not batches:
             return
-        reader = _Reader(self.encoder.on_one_thread())
+        single = self.encoder.on_one_thread()
+        reader = Reader(single, self._viewer(single))
         with images.decoders() as pool:
             try:
                 following = reader.submit(pool, batches[0])
                 for number, batch in enumerate(batches, 1):
                     parts = following
                     following = reader.submit(pool, batches[number]) if number < len(batches) else []
-                    pictures: list[_Decoded | _Refused] = []
+                    pictures: list[Decoded | Refused] = []
                     for part in parts:
                         pictures += part.result()
                         progress(done + len(pictures), len(self.wanted))
@@ -233,11 +201,24 @@ class _Pass:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _take(self, batch: list[_Wanted], pictures: list[_Decoded | _Refused]) -> None:
+    def _viewer(self, own: Encoder) -> Viewer | None:
+        """For photos, where the catalogue is of what looks like Fashion-MNIST; if more comes than is there, then by
+        what comes.
+        """
+        if not isinstance(self.catalogue, LocalCatalogue):
+            return None
+        viewer = Viewer(own, self.catalogue, self.models)
+        if not viewer.fits:
+            return None
+        if len(self.catalogue) >= len(self.wanted):
+            return viewer if viewer.possible() else None
+        return viewer if choosing.for_files([one.file for one in self.wanted]).model == choosing.DEFAULT else None
+
+    def _take(self, batch: list[Wanted], pictures: list[Decoded | Refused]) -> None:
         """Add one batch."""
         items, replaced = [], 0
         for wanted, picture in zip(batch, pictures, strict=True):
-            if isinstance(picture, _Refused):
+            if isinstance(picture, Refused):
                 self._fail(wanted.file, picture.stamp, picture.reason)
             elif picture.vector is not None:
                 items.append(self._item(wanted, picture, picture.vector))
@@ -249,7 +230,7 @@ class _Pass:
             self.report.replaced += replaced
             self.report.added += len(items) - replaced
 
-    def _item(self, wanted: _Wanted, picture: _Decoded, vector: Vectors) -> Item:
+    def _item(self, wanted: Wanted, picture: Decoded, vector: Vectors) -> Item:
         label = _label(wanted.file, self.folder)
         return Item(wanted.file, label, picture.content, vector, picture.thumbnail, wanted.columns, picture.stamp)
 
@@ -301,66 +282,6 @@ def _pairs(files: Sequence[str], items: Iterable[Known]) -> Iterator[tuple[str |
     while known is not None:
         yield None, known
         known = next(rest, None)
-
-
-def _look(file: str) -> tuple[str, float]:
-    """What a file looks like from outside, and when that changed last, in seconds since 1970."""
-    try:
-        status = os.stat(file)
-    except OSError as error:
-        return f"error {error.errno}", 0.0
-    changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}", changed / 1e9
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Decodes and embeds pictures on the threads of a pool. stopped: when set, no further picture is begun."""
-
-    encoder: Encoder
-    stopped: threading.Event = field(default_factory=threading.Event)
-
-    def submit(self, pool: ThreadPoolExecutor, batch: list[_Wanted]) -> list["Future[list[_Decoded | _Refused]]"]:
-        size = min(_PART, math.ceil(len(batch) / storage.cores()))
-        return [pool.submit(self._embed, batch[first : first + size]) for first in range(0, len(batch), size)]
-
-    def _embed(self, wanted: list[_Wanted]) -> list[_Decoded | _Refused]:
-        """Those pictures, decoded and embedded. Raises CancelledError where it was stopped."""
-        pictures = []
-        for one in wanted:
-            if self.stopped.is_set():
-                raise CancelledError
-            pictures.append(_decode(one.file, one.known.content if one.known else None, self.encoder.card.image))
-        shown = [one.image for one in pictures if isinstance(one, _Decoded) and one.image is not None]
-        vectors = iter(self.encoder.run(np.stack(shown)).embeddings if shown else ())
-        return [
-            replace(one, image=None, vector=next(vectors))
-            if isinstance(one, _Decoded) and one.image is not None
-            else one
-            for one in pictures
-        ]
-
-
-def _decode(file: str, known: str | None, spec: ImageSpec) -> _Decoded | _Refused:
-    """The picture, or why it cannot be taken. known: the content that the catalogue has for it. The stamp is that from
-    before it was read, None where it proves nothing.
-    """
-    now = time.time()
-    before, changed = _look(file)
-    stamp = None
-    try:
-        try:
-            written = images.content(Path(file))
-        finally:
-            if now - changed > _GRAIN and _look(file)[0] == before:
-                stamp = before
-        content = content_hash(written)
-        if content == known:
-            return _Decoded(content, stamp, None, b"")
-        picture = images.opened(written, file, spec)
-        return _Decoded(content, stamp, images.prepare(picture, spec), images.thumbnail(picture))
-    except ImageError as error:
-        return _Refused(stamp, str(error))
 
 
 def _is_gone(file: str) -> bool:

@@ -73,14 +73,13 @@ class Look:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A picture as a model sees it, (h, w, c), and what is said of it. model: which one that is, and says what the
-    picture shows; the embedding is always one of the catalogue's.
-    """
+    """A picture as a model sees it, (h, w, c), and what that says of it. vector: (d,), of the catalogue's kind."""
 
     source: str
     image: Pixels
     model: Encoder
     outputs: Outputs
+    vector: Vectors
 
 
 @dataclass(frozen=True)
@@ -141,6 +140,7 @@ def search(desk: Desk, wanted: Wanted, look: Look) -> Answer:
         "matches": [match._asdict() for match in matches],
         "prediction": _shown(seen[0], look.lang) if seen else None,
         "input": _input(seen[0], look) if seen else None,
+        "learnt": _learnt(seen[0].model) if seen else [],
     }
 
 
@@ -152,9 +152,10 @@ def compare(desk: Desk, sides: Sequence[Upload | int], look: Look) -> Answer:
         raise InputError(f"{len(sides)} came to be compared; send two in all, pictures as image or items as id.")
     a, b = _see_together(desk, [_given(desk, side) for side in sides])
     found = a.model.comparison(a.outputs, b.outputs)
-    assert a.model.card.similarity is not None  # or `comparison` had raised
-    facts = {"same_probability": found.same_probability, "score": found.score, "model": a.model.card.name}
-    facts |= {"measure": a.model.card.similarity.measure, "distance": found.distance}
+    card = a.model.card
+    assert card.similarity is not None  # or `comparison` had raised
+    facts = {"same_probability": found.same_probability, "score": found.score, "model": card.name}
+    facts |= {"measure": card.similarity.measure, "distance": found.distance}
     for side, seen in (("a", a), ("b", b)):
         shows = _shown(seen, look.lang) or {}
         facts[side] = {"source": seen.source, **{key: shows.get(key) for key in ("label", "probability", "known")}}
@@ -195,8 +196,7 @@ def about(desk: Desk, writable: bool) -> Answer:
 
 def model(desk: Desk) -> Answer:
     """As `schemas.ModelAnswer`."""
-    judge = desk.encoder.judge
-    return {**desk.encoder.card.to_json(), "learnt": list(judge.names) if judge else []}
+    return {**desk.encoder.card.to_json(), "learnt": _learnt(desk.encoder)}
 
 
 def ready(desk: Desk) -> int:
@@ -243,7 +243,7 @@ def remove(desk: Desk, ids: Sequence[int]) -> Answer:
 
 def embedded(desk: Desk, upload: Upload) -> Vectors:
     """(1, d) float32: the picture's embedding, one of the catalogue's. Raises ImageError."""
-    return _see(desk, upload).outputs.embeddings
+    return _see(desk, upload).vector[None]
 
 
 # --- parts of answers
@@ -259,16 +259,19 @@ def _see(desk: Desk, upload: Upload) -> _Seen:
 
 def _run(desk: Desk, view: View, name: str) -> _Seen:
     with desk.counters.stage("model"):
-        return _Seen(name, view.image, view.answering, view.run())
+        said = view.run()
+    return _Seen(name, view.image, view.answering, said.outputs, said.vectors[0])
 
 
 def _see_together(desk: Desk, given: Sequence[tuple[bytes, str]]) -> list[_Seen]:
-    """Pictures with their names, as one model sees all of them."""
+    """Pictures with their names, as one model sees all of them; `vector` is of that."""
     desk.go_on()
     with desk.counters.stage("decode"):
         model, seen = desk.viewer.together(given, desk.limits.pixels)
     with desk.counters.stage("model"):
-        return [_Seen(name, one, model, model.run(one[None])) for (_, name), one in zip(given, seen, strict=True)]
+        outputs = [model.run(one[None]) for one in seen]
+    rows = zip(given, seen, outputs, strict=True)
+    return [_Seen(name, one, model, said, said.embeddings[0]) for (_, name), one, said in rows]
 
 
 def _given(desk: Desk, side: Upload | int) -> tuple[bytes, str]:
@@ -280,7 +283,7 @@ def _given(desk: Desk, side: Upload | int) -> tuple[bytes, str]:
 
 
 def _example(seen: _Seen, weight: float = 1.0) -> Example:
-    return Example(seen.source, seen.outputs.embeddings[0], weight=weight)
+    return Example(seen.source, seen.vector, weight=weight)
 
 
 def _item_example(desk: Desk, id: int, weight: float) -> Example:
@@ -300,6 +303,11 @@ def _prediction(seen: _Seen, lang: str) -> Answer:
     probabilities = list(found.probabilities)
     chosen = {"class_index": found.class_index, "label": label, "probability": found.probability}
     return {**chosen, "probabilities": probabilities, "known": found.known}
+
+
+def _learnt(model: Encoder) -> list[str]:
+    """The classes that a model was taught later."""
+    return list(model.judge.names) if model.judge else []
 
 
 def _input(seen: _Seen, look: Look) -> str | None:
@@ -340,13 +348,11 @@ def _new_item(desk: Desk, upload: Upload, label: str | None) -> Item:
     """What was sent is not kept as it is: a small copy, its hash, its vector."""
     desk.go_on()
     content = upload.content()
-    spec = desk.encoder.card.image
     with desk.counters.stage("decode"):
-        opened = images.opened(content, upload.name, spec, desk.limits.pixels)
-        image, small = images.prepare(opened, spec), images.thumbnail(opened)
+        view = desk.viewer.look(content, upload.name, desk.limits.pixels)
+        small = images.thumbnail(view.picture)
     hashed = content_hash(content)
-    with desk.counters.stage("model"):
-        vector = desk.encoder.run(image[None]).embeddings[0]
+    vector = _run(desk, view, upload.name).vector
     return Item(f"{_UPLOADED}/{hashed}/{upload.name}", label, hashed, vector, small)
 
 

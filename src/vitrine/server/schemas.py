@@ -181,7 +181,8 @@ class SearchAnswer(BaseModel):
     """The keys of `vitrine search --json`, and of the first picture in `image` what it shows (null where there is none,
     or where the model has no classes) and what the model saw (null unless it was asked for). bridge: the photo model
     that said of which class the photos are, null where none was asked; prediction and input are of that, too, where the
-    first picture is a photo.
+    first picture is a photo. learnt: the classes that were taught to the model that made the prediction; their
+    probabilities come last.
     """
 
     source: str | None
@@ -192,6 +193,7 @@ class SearchAnswer(BaseModel):
     matches: list[Match]
     prediction: Prediction | None
     input: str | None
+    learnt: list[str]
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -213,6 +215,7 @@ class SearchAnswer(BaseModel):
                     ],
                     "prediction": None,
                     "input": None,
+                    "learnt": [],
                 }
             ]
         }

@@ -119,10 +119,10 @@ export class Subject {
     );
   }
 
-  /** The classes, the likeliest first; above them, where it is so, that it is none of them. */
-  names({ probabilities, known }) {
-    const { page } = this;
-    const names = page.classes(language());
+  /** The classes, the likeliest first; above them, where it is so, that it is none of them. learnt: those taught later. */
+  names({ probabilities, known }, learnt) {
+    const { classes } = this.page.model; // the same ten, where the answer is another model's
+    const names = [...(classes[language()] ?? classes.en), ...learnt];
     const order = probabilities.map((share, index) => [share, index]).sort((a, b) => b[0] - a[0]).slice(0, 10);
     const lines = order.map(([share, index]) => element("li", {}, element("span", { title: names[index] }, names[index]), bar(share), element("b", {}, probability(share))));
     return known === false
@@ -131,9 +131,9 @@ export class Subject {
   }
 
   /** What the photo shows, and what the model saw of it, by the server's answer. */
-  drawPrediction({ prediction, input }) {
+  drawPrediction({ prediction, input, learnt }) {
     const { height, width, colour } = header(input); // not of the catalogue's model: a photo may have been shown to another
-    this.prediction.replaceChildren(...(prediction ? this.names(prediction) : []));
+    this.prediction.replaceChildren(...(prediction ? this.names(prediction, learnt) : []));
     if (this.why) this.why.place.hidden = !prediction;
     this.saw.replaceChildren(
       element(

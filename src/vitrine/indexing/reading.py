@@ -1,0 +1,124 @@
+"""Pictures of a folder read, decoded and embedded on all cores."""
+
+import math
+import os
+import threading
+import time
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from vitrine import images, storage
+from vitrine.bridging import Viewer
+from vitrine.catalogue import Columns, Known, Vectors, content_hash
+from vitrine.choosing import Opened
+from vitrine.encoder import Encoder
+from vitrine.errors import ImageError
+from vitrine.images import Pixels
+
+PART = 25  # pictures that one thread decodes and embeds at a time, at most
+GRAIN = 2.0  # seconds: FAT's times are the coarsest
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A picture that is to be read. known: the item that the catalogue has for it. columns: what it is to have."""
+
+    file: str
+    known: Known | None
+    columns: Columns | None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture that was read. image: as the model wants it, until it is embedded. vector: (d,), from then on. Neither
+    is there where the catalogue has the same content already.
+    """
+
+    content: str
+    stamp: str | None
+    image: Pixels | None = None
+    thumbnail: bytes = b""
+    vector: Vectors | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A picture that cannot be taken, and why."""
+
+    stamp: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Decodes and embeds pictures on the threads of a pool. encoder: on one thread. viewer: where photos are embedded
+    by two models. stopped: when set, no further picture is begun.
+    """
+
+    encoder: Encoder
+    viewer: Viewer | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def submit(self, pool: ThreadPoolExecutor, batch: list[Wanted]) -> list["Future[list[Decoded | Refused]]"]:
+        size = min(PART, math.ceil(len(batch) / storage.cores()))
+        return [pool.submit(self._embed, batch[first : first + size]) for first in range(0, len(batch), size)]
+
+    def _embed(self, wanted: list[Wanted]) -> list[Decoded | Refused]:
+        """Those pictures, decoded and embedded. Raises CancelledError where it was stopped."""
+        pictures = []
+        for one in wanted:
+            if self.stopped.is_set():
+                raise CancelledError
+            pictures.append(decode(one.file, one.known.content if one.known else None, self))
+        shown = [one.image for one in pictures if isinstance(one, Decoded) and one.image is not None]
+        vectors = iter(self.encoder.run(np.stack(shown)).embeddings if shown else ())
+        return [
+            replace(one, image=None, vector=next(vectors))
+            if isinstance(one, Decoded) and one.image is not None
+            else one
+            for one in pictures
+        ]
+
+    def see(self, written: bytes, file: str) -> tuple[Pixels | None, bytes, Vectors | None]:
+        """A picture's bytes -> image, thumbnail and vector, as `Decoded` has them: many images are embedded together, a
+        photo that two models see is embedded here. Raises ImageError; ModelFileError where `photo` is damaged.
+        """
+        spec = self.encoder.card.image
+        if self.viewer is None:
+            picture = images.opened(written, file, spec)
+            return images.prepare(picture, spec), images.thumbnail(picture), None
+        view = self.viewer.see(Opened.read(written, file))
+        small = images.thumbnail(view.picture)
+        return (None, small, view.run().vectors[0]) if view.bridge else (view.own, small, None)
+
+
+def look(file: str) -> tuple[str, float]:
+    """What a file looks like from outside, and when that changed last, in seconds since 1970."""
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        return f"error {error.errno}", 0.0
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}", changed / 1e9
+
+
+def decode(file: str, known: str | None, reader: Reader) -> Decoded | Refused:
+    """The picture, or why it cannot be taken. known: the content that the catalogue has for it. The stamp is that from
+    before it was read, None where it proves nothing.
+    """
+    now = time.time()
+    before, changed = look(file)
+    stamp = None
+    try:
+        try:
+            written = images.content(Path(file))
+        finally:
+            if now - changed > GRAIN and look(file)[0] == before:
+                stamp = before
+        content = content_hash(written)
+        return Decoded(content, stamp) if content == known else Decoded(content, stamp, *reader.see(written, file))
+    except ImageError as error:
+        return Refused(stamp, str(error))
