@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,16 @@ def test_the_shipped_file_is_whole_small_and_self_contained(content: bytes) -> N
     assert file.card.recipe["model"]["name"] == "compact"
     assert sum(np.prod(tensor.dims) for tensor in model.graph.initializer) < 310_000
     assert b"/site-packages/" not in content  # no paths of the machine that made it
+
+
+def test_the_shipped_photo_model_is_whole_and_small() -> None:
+    file = modelfile.read(encoders.find("photo"))
+    assert len(file.content) < 6_000_000
+    assert (file.card.image.height, file.card.image.width, file.card.image.channels) == (96, 96, 3)
+    assert file.card.names() == modelfile.read(DEFAULT).card.names()
+    assert file.card.rejection is not None
+    assert file.card.activation
+    assert not re.search(rb"/site-packages/|/home/|/root/", file.content)  # no paths of the machine that made it
 
 
 def test_the_card_survives_writing_and_reading(content: bytes, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is said of the shipped model, and the pictures of it, belong to the model that is shipped."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,29 @@ def test_the_figures_of_the_shipped_model(real_splits: Splits, encoder: Encoder)
         )
     }
     assert {name: pair for name, pair in reached.items() if pair[0] < pair[1]} == {}
+
+
+@pytest.fixture(scope="module")
+def photos(real_data: Path) -> Path:
+    """Folders of real photos. Without them a test is skipped, loudly; where CI is set it fails."""
+    folder = real_data / "clothing-photos" / "train"
+    if folder.is_dir():
+        return folder
+    reason = "NOT RUN: needs real photos; set VITRINE_DATA to a folder that holds clothing-photos/"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def test_the_figures_of_the_shipped_photo_model(real_splits: Splits, photos: Path) -> None:
+    """Some of the photos that it learnt from or was calibrated on, and Fashion-MNIST's. What counts: docs/photos.md."""
+    encoder = Encoder.load("photo")
+    told = [encoder.classify(sorted((photos / folder).iterdir())[:30]) for folder in ("pants", "hat")]
+    pants = [one.label == "Trouser" and one.known is True for one in told[0]]
+    hats = [one.known is False for one in told[1]]
+    test = real_splits.test[:500]
+    told_right = np.array([one.class_index for one in encoder.classify(list(test.images[..., 0]))]) == test.labels
+    assert (np.mean(pants) > 0.8, np.mean(hats) > 0.8, np.mean(told_right) > 0.87) == (True, True, True)
 
 
 @pytest.mark.parametrize(
