@@ -6,13 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from pictures import Cli, one_sentence, save_folder
 from vitrine import evaluation, modelfile
+from vitrine.cli import unseen
 from vitrine.datasets import Splits, drawn_garments
-from vitrine.encoder import Encoder
+from vitrine.encoder import Encoder, Outputs
 from vitrine.similarity import Similarity
+from vitrine.training.recipe import Recipe
 
 MakeModel = Callable[..., Path]
 
@@ -271,6 +275,43 @@ def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_basel
         code, _, err = cli(*arguments, option, "drawn")
         assert (code, one_sentence(err)) == (2, True)
         assert f"{option} does nothing" in err
+
+
+def test_unseen_classes_shows_a_recipe_for_photos_images_of_the_size_that_it_learns(
+    cli: Cli, few: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training keeps them larger, to cut views out of."""
+
+    class Model:
+        def run(self, images: npt.NDArray[np.uint8], progress: object) -> Outputs:
+            assert images.shape[1:] == (32, 32, 3)
+            return Outputs(np.empty((len(images), 0), np.float32), np.eye(len(images), dtype=np.float32))
+
+    def trained(recipe: Recipe, out: Path, splits: Splits) -> Model:
+        assert splits.train.images.shape[1:] == (48, 48, 3)
+        return Model()
+
+    monkeypatch.setattr(unseen, "_trained", trained)
+    changes = ["--set", "data.name=drawn", "--set", "data.size=32", "--set", "kept=48"]
+    code, out, err = cli("evaluate", "folder", "--protocol", "unseen-classes", *changes, "--baselines", "--json")
+    assert (code, "Traceback" in err) == (0, False)
+    assert [line["model"] for line in lines(out)] == ["folder", "raw pixels"] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["photo"], "data.beside"),
+        (["folder"], "names no data"),
+        (["folder", "--set", "data.name=drawn", "--set", "weights=photo"], "model.weights"),
+        (["folder", "--set", "data.name=nowhere"], "There is no data set 'nowhere'"),
+    ],
+)
+def test_recipes_for_photos_that_do_not_allow_unseen_classes(cli: Cli, arguments: list[str], said: str) -> None:
+    code, out, err = cli("evaluate", *arguments, "--protocol", "unseen-classes")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("line", ["[model]\nstart = 'base'", "[data]\nleave_out = [1]"])

@@ -15,9 +15,9 @@ from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, RecipeError
 from vitrine.training import checkpoints, loop
 from vitrine.training import recipe as recipes
-from vitrine.training.photo import composites, units, views
+from vitrine.training.photo import composites, export, looks, units, views
 from vitrine.training.photo.grounds import grounds
-from vitrine.training.recipe import PhotographTable, Recipe
+from vitrine.training.recipe import DataTable, PhotographTable, Recipe
 
 CLASSES: ClassNames = {"en": ("disc", "bar", "ring"), "uk": ("коло", "смуга", "кільце")}
 SHADES = {"disc": 0, "bar": 1, "ring": 2, "cross": 3}
@@ -151,6 +151,57 @@ def test_composites_show_the_garment_on_the_ground() -> None:
     assert float((found[..., :3, :3] - 0.5).abs().max()) < 0.01  # the corner is ground
     assert float((found[..., 20:36, 20:36] - 0.5).abs().mean()) > 0.02
     assert composites.enlarged(grey, 56, seeded()).shape == ground.shape
+
+
+def test_a_limit_takes_of_each_folder_its_share_and_leaves_what_is_held_out() -> None:
+    every = photos(40)
+    some = every[np.flatnonzero((every.labels != 1) | (np.arange(len(every)) % 16 < 4))]  # 40, 10, 40, 40
+    table = DataTable(validation=0.2)
+    whole, held = loop.split(some, table, 0, photos=True)
+    parts = [loop.split(some, replace(table, limit=limit), 0, photos=True) for limit in (13, 26, 1000)]
+    assert [len(training) for training, _ in parts] == [13, 26, len(whole)]
+    assert {validation.sources for _, validation in parts} == {held.sources}
+    assert parts[0][0].counts().tolist() == [4, 1, 4, 4]
+    assert parts[1][0].counts().tolist() == [8, 2, 8, 8]
+    assert set(parts[0][0].sources) < set(parts[1][0].sources) < set(whole.sources)
+    assert loop.split(some, replace(table, limit=13), 0, photos=True)[0].sources == parts[0][0].sources
+    assert loop.split(some, replace(table, limit=13), 1, photos=True)[0].sources != parts[0][0].sources
+    for limit in (1, 2):
+        with pytest.raises(DataError, match="No training images would be left of the class"):
+            loop.split(some, replace(table, limit=limit), 0, photos=True)
+
+
+def test_some_photo_of_a_class_must_be_held_out(tmp_path: Path) -> None:
+    every = photos(10)
+    few = every[np.flatnonzero((every.labels == 1) | (np.arange(len(every)) < 8))]  # 10 of cross, 2 of each other
+    with pytest.raises(DataError, match=r"No photo of drawn that shows one of the classes .* now 0\.2"):
+        loop.train(recipe(), few, tmp_path / "run", beside=garments())
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_few_photos_do_not_tell_is_not_in_the_embedding() -> None:
+    rows = torch.randn((5, 40), generator=seeded(), dtype=torch.float64)
+    assert looks._components(rows, 8).axes.shape == (40, 4)
+    assert looks._components(rows.repeat(4, 1) + 0.1 * torch.randn((20, 40), generator=seeded()), 8).axes.shape == (
+        40,
+        8,
+    )
+    views = rows[:, None] + 0.1 * torch.randn((5, 6, 40), generator=seeded(), dtype=torch.float64)
+    found = looks._discriminants(views, 8)
+    assert found.axes.shape == (40, 4)
+    likeness = found(views[:, 0]) @ found(views[:, 1]).T
+    assert likeness.argmax(1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_few_photos_do_not_make_a_model_sure() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 3000)
+    likely = generator.normal(size=(3000, 3))
+    logits = (likely + np.eye(3)[truth]).astype(np.float32)  # by Bayes the softmax of these is right
+    sets = np.eye(3, dtype=np.bool_)[truth]
+    assert export._temperature(3 * logits, sets) == pytest.approx(3, rel=0.1)
+    sure = np.array([[4, 0, 0], [0, 3, 0]], np.float32)  # both right: the likeliest temperature is 0
+    assert 0.5 < export._temperature(sure, np.eye(3, dtype=np.bool_)[:2]) < 1
 
 
 def test_grounds_differ_and_come_again_by_seed() -> None:

@@ -49,31 +49,24 @@ def rows(
     With baselines, raw pixels and the same recipe trained by cross-entropy alone, on the features of its classifier,
     stand beside the recipe's model. Raises InputError for a recipe or data that do not allow the protocol.
     """
-    from vitrine import evaluation
+    from vitrine import evaluation, images
     from vitrine.datasets import by_name
     from vitrine.training import recipe as recipes
 
     output.check_extra("vitrine.training.loop", "train", "Training needs")
-    alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
-    alone |= {"model.looks": "0", "model.shape_channels": "0", "training.views": "1", "loss.second_view": "0"}
-    if recipes.load(name, changes).model.looks:  # then what comes before the classifier was not made to be compared
-        alone["model.embedding"] = "128"
     wanted = recipes.load(name, changes)
-    kinds = {name: changes}
-    if baselines and wanted != recipes.load(name, changes | alone):
-        kinds[f"{name}, cross-entropy alone"] = changes | alone
-    if wanted.model.start or wanted.data.leave_out:
-        raise InputError(
-            f"The recipe {name} has model.start or data.leave_out; unseen-classes leaves out classes itself, and"
-            " weights that were learnt elsewhere may know them."
-        )
+    _check(wanted)
+    kinds = _kinds(name, changes, baselines)
+    look = train.look(wanted)
     with output.stage(f"Load {wanted.data.name}") as progress:
-        splits = by_name.load(wanted.data.name, data_dir, train.look(wanted), progress).splits
+        splits = by_name.load(wanted.data.name, data_dir, look, progress).splits
     if len(splits.test.class_names["en"]) < 10 or not len(splits.test):
         raise InputError(
             f"unseen-classes by a recipe needs ten classes and a test part, as Fashion-MNIST has; {splits.train.name}"
             f" has {len(splits.train.class_names['en'])} classes and {len(splits.test)} test images."
         )
+    seen = replace(look, height=wanted.data.size, width=wanted.data.size)  # training may keep the images larger
+    test = replace(splits.test, images=images.resize(splits.test.images, seen))
     whole: list[list[Row]] = []
     for classes in SPLITS:
         left_out = {"data.leave_out": str(list(classes))}
@@ -84,12 +77,43 @@ def rows(
             subjects.append(("raw pixels", evaluation.RawPixels()))
         whole.append(
             [
-                Row(kind, splits.test.name, classes, evaluation.unseen_classes(subject, splits.test, classes))
+                Row(kind, splits.test.name, classes, evaluation.unseen_classes(subject, test, classes))
                 for kind, subject in subjects
             ]
         )
         yield whole[-1]
     yield [_mean(list(of_one)) for of_one in zip(*whole, strict=True)]
+
+
+def _check(recipe: "Recipe") -> None:
+    """Raises InputError for a recipe that may know the classes that are left out, or names no data."""
+    model, data = recipe.model, recipe.data
+    if model.start or model.weights or data.leave_out or data.beside:
+        raise InputError(
+            f"The recipe {recipe.name} has model.start, model.weights, data.leave_out or data.beside; unseen-classes"
+            " leaves out classes itself, and what was learnt elsewhere, or is learnt beside, may know them."
+        )
+    if not data.name:
+        raise InputError(
+            f"The recipe {recipe.name} names no data; unseen-classes by a recipe needs ten classes and a test part:"
+            " --set data.name=fashion-mnist."
+        )
+
+
+def _kinds(name: str, changes: dict[str, str], baselines: bool) -> dict[str, dict[str, str]]:
+    """What is trained, in words, with what changes the recipe for that."""
+    from vitrine.training import recipe as recipes
+
+    wanted, kinds = recipes.load(name, changes), {name: changes}
+    if not baselines or wanted.model.name == "photo":  # which learns by cross-entropy alone
+        return kinds
+    alone = {"loss.metric": "none", "loss.cross_entropy": "1.0", "loss.positives": "class"}
+    alone |= {"model.looks": "0", "model.shape_channels": "0", "training.views": "1", "loss.second_view": "0"}
+    if wanted.model.looks:  # then what comes before the classifier was not made to be compared
+        alone["model.embedding"] = "128"
+    if wanted != recipes.load(name, changes | alone):
+        kinds[f"{name}, cross-entropy alone"] = changes | alone
+    return kinds
 
 
 def _trained(recipe: "Recipe", out: Path, splits: "Splits") -> "Encoder":

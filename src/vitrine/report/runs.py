@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -149,7 +149,9 @@ def images(
         return None
     known_rule: Rule = "last" if rule == "last" else "random"
     whole = loaded.splits.train
-    learnt, held = hold_out(whole, share, known_rule, run.seed, limit if isinstance(limit, int) else 0, left_out)
+    limit = limit if isinstance(limit, int) else 0
+    limited: Literal["all", "training"] = "training" if table(run.recipe, "model").get("name") == "photo" else "all"
+    learnt, held = hold_out(whole, share, known_rule, run.seed, limit, left_out, limited)
     return _in_the_models_classes(run, Images(Splits(learnt, held), "validation", loaded.unreadable), words, notes)
 
 

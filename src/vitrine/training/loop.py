@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import vitrine
 from vitrine import images, storage
-from vitrine.datasets import Dataset
+from vitrine.datasets import UNLABELLED, Dataset
 from vitrine.datasets.holdout import hold_out
 from vitrine.errors import DataError, InputError
 from vitrine.modelfile import ModelCard
@@ -180,13 +180,14 @@ def learn(
 ) -> Learnt:
     """`train` up to the last epoch: all but the model file."""
     check_device(device)
-    training, validation = split(dataset, recipe.data, recipe.training.seed)
+    training, validation = split(dataset, recipe.data, recipe.training.seed, recipe.model.name == "photo")
     image = _image_spec(training, recipe.data)
     facts = {
         "recipe": recipe.to_json(),
         "data": data_facts(dataset, beside),
     }
     state = _State(_lesson(recipe, training, beside, image, device))
+    _check_held_out(state.lesson, validation, recipe.data.validation)
     if recipe.model.start and not resume:
         _start_from(state.network, run.parent / recipe.model.start, facts)
         state.averaged.load_state_dict(state.network.state_dict())
@@ -278,14 +279,15 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Dataset]:
-    """Training and validation parts, both in the data set's order.
+def split(dataset: Dataset, table: DataTable, seed: int, photos: bool = False) -> tuple[Dataset, Dataset]:
+    """Training and validation parts, both in the data set's order. photos: table.limit is of the training part alone.
 
     Raises DataError for images without a class, and when a class would be left without training images.
     """
     if not dataset.labelled:
+        stray = dataset.sources[int(np.argmax(dataset.labels == UNLABELLED))]
         raise DataError(
-            f"{dataset.name} has images without a class; training needs a sub-folder per class, or"
+            f"{dataset.name} has images without a class, such as {stray}; training needs a sub-folder per class, or"
             " a CSV of files and labels."
         )
     names = dataset.class_names["en"]
@@ -298,9 +300,11 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
             f"data.leave_out is {list(table.leave_out)}; {dataset.name} has the classes 0 to {len(names) - 1}, and two"
             " at least must be left to train on."
         )
-    training, validation = hold_out(dataset, table.validation, table.split, seed, table.limit, table.leave_out)
+    training, validation = hold_out(
+        dataset, table.validation, table.split, seed, table.limit, table.leave_out, "training" if photos else "all"
+    )
     n = len(training) + len(validation)
-    if len(training) < 2 or not len(validation):
+    if (len(training) < 2 and not table.limit) or not len(validation):
         raise DataError(
             f"{dataset.name} has {n} images, too few to hold {table.validation:g} of them out for validation; add some."
         )
@@ -312,6 +316,15 @@ def split(dataset: Dataset, table: DataTable, seed: int) -> tuple[Dataset, Datas
             f" data.limit (now {table.limit}), data.split ({table.split}) or data.validation ({table.validation:g})."
         )
     return training, validation
+
+
+def _check_held_out(lesson: Lesson, validation: Dataset, share: float) -> None:
+    """Raises DataError where no photo is held out that shows a class: nothing could be measured or calibrated."""
+    if isinstance(lesson, PhotoLesson) and not lesson.units.shows_classes(torch.from_numpy(validation.labels.copy())):
+        raise DataError(
+            f"No photo of {validation.name} that shows one of the classes would be held out for validation; add some,"
+            f" or hold out more (data.validation, now {share:g})."
+        )
 
 
 class _State:

@@ -21,13 +21,14 @@ from vitrine.errors import RecipeError
 @dataclass(frozen=True)
 class DataTable:
     """name: "fashion-mnist", "drawn", or the path of a folder of pictures or of a CSV of their files and labels; "":
-    to be named on the command line (--data). limit: train on the first so many images
-    only (0: all). validation: share of the training images held out, 0 < share < 1. split: "random" (by class, by seed)
-    or "last" (the last share, as Keras does). leave_out: numbers of classes whose images are not used at all, to
-    measure retrieval on classes never seen. size: side of the square image, pixels. normalise: "standard" (mean 0, sd 1
-    over the training images) or "unit" (pixels / 255). beside (model.name "photo" only): a data set that photos are
-    learnt together with; its classes are those of the model. kept (likewise): the side at which photos are kept to cut
-    views out of, 0: size.
+    to be named on the command line (--data). limit: train on the first so many images only (0: all), some of which are
+    held out; with model.name "photo", on so many, chosen by seed, of each folder its share, beside those held out,
+    which are the same whatever the limit. validation: share of the training images held out, 0 < share < 1. split:
+    "random" (by class, by seed) or "last" (the last share, as Keras does). leave_out: numbers of classes whose images
+    are not used at all, to measure retrieval on classes never seen. size: side of the square image, pixels. normalise:
+    "standard" (mean 0, sd 1 over the training images) or "unit" (pixels / 255). beside (model.name "photo" only): a
+    data set that photos are learnt together with; its classes are those of the model. kept (likewise): the side at
+    which photos are kept to cut views out of, 0: size.
     """
 
     name: str = "fashion-mnist"
@@ -44,14 +45,15 @@ class DataTable:
 @dataclass(frozen=True)
 class ModelTable:
     """name: "mlp", "compact", "resnet50", "keras-resnet50", or "photo" for photos in colour (training/photo/). start: a
-    recipe whose run, beside this one's, gives the first weights ("": fresh ones). embedding: size of the features that
+    recipe whose run, beside this one's, gives the first weights ("": fresh ones). weights (photo only): a photo model,
+    by name or path, that gives them, all but the head's. embedding: size of the features that
     the head classifies (compact only). widths, blocks: channels and residual blocks of each stage (compact only).
     dropout: share of embedding values set to 0 in training before the head. initialisation: "torch" (its defaults),
     "glorot" (Keras's: Glorot uniform, biases 0). stride (resnet50 only): how many times its stem makes the image
     smaller, 1, 2 or 4.
     denoise (compact only): the classifier sees noisy images filtered (`models.Denoise`).
 
-    looks (compact only): size of the vector of looks; 0: the embedding is the feature vector. With looks, the embedding
+    looks: size of the vector of looks; 0: the embedding is the feature vector. With looks (compact only), the embedding
     is made of the class probabilities, that vector, and one of shape (`models.NetworkWithLooks`): looks_widths and
     looks_blocks are the channels and residual blocks of the stages of the branch for looks, looks_channels how many
     channels are left at its end; shape_channels and shape_places how many principal components of the last map's

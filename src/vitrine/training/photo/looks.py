@@ -54,16 +54,18 @@ def _normalised(lesson: PhotoLesson, images: Tensor) -> Tensor:
 
 
 def _components(rows: Tensor, count: int) -> Projection:
-    """Rows (n, d) float64."""
+    """Rows (n, d) float64. At most n - 1 axes: along others the rows do not vary, and what does later is noise."""
     mean = rows.mean(0)
     variances, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # rising
-    count = min(count, len(variances))
+    count = max(1, min(count, len(variances), len(rows) - 1))
     least = max(1e-6 * float(variances[-1]), 1e-12)
     return Projection(mean, axes[:, -count:].flip(1) / variances[-count:].flip(0).clamp(min=least) ** 0.25)
 
 
 def _discriminants(rows: Tensor, count: int) -> Projection:
-    """Rows (n, views, d) float64. The axes are scaled so that along each the views of a photo vary by 1."""
+    """Rows (n, views, d) float64. The axes are scaled so that along each the views of a photo vary by 1; at most n - 1
+    of them, as `_components`.
+    """
     middles = rows.mean(1)  # (n, d)
     mean = middles.mean(0)
     apart = (rows - middles[:, None]).flatten(0, 1)
@@ -74,5 +76,6 @@ def _discriminants(rows: Tensor, count: int) -> Projection:
     white = torch.linalg.solve_triangular(lower, between, upper=False)
     white = torch.linalg.solve_triangular(lower, white.T, upper=False)
     _, axes = torch.linalg.eigh((white + white.T) / 2)  # rising
-    back = torch.linalg.solve_triangular(lower.T, axes[:, -min(count, len(axes)) :].flip(1), upper=True)
+    count = max(1, min(count, len(axes), len(rows) - 1))
+    back = torch.linalg.solve_triangular(lower.T, axes[:, -count:].flip(1), upper=True)
     return Projection(mean, back)

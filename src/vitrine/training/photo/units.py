@@ -46,6 +46,10 @@ class Units:
             table[row, list(members)] = True
         return table[labels]
 
+    def shows_classes(self, labels: Tensor) -> bool:
+        """Whether any of the photos from these folders (n,) shows one of the classes."""
+        return bool(self.targets(labels)[:, : self.known].any())
+
     def of_classes(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) as sets: (n, learnt + 1) bool."""
         return functional.one_hot(labels, self.learnt + 1).bool()
