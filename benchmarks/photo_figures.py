@@ -118,22 +118,33 @@ def shares_of_group(labels: Labels, found: Labels) -> dict[str, Any]:
 
 
 def new_classes(
-    others: Vectors, vectors: Vectors, labels: Labels, shots: int = 5, draws: int = 20, seed: int = 0
+    others: Vectors,
+    vectors: Vectors,
+    labels: Labels,
+    fresh: npt.NDArray[np.bool_],
+    shots: int = 5,
+    draws: int = 20,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Classes learnt from so many pictures as `vitrine model learn` does, each alone, and all of them at once.
 
     others (m, d): the background. vectors (n, d): all pictures that are asked about, labels (n,): 0, 1, ... for the new
     classes, -1 for others. Pictures that were learnt from are not asked about. Means over the draws of recall and
-    precision against everything else, and over the classes.
+    precision against everything else, and over the classes. new_precision_fresh: where of the others only those count
+    that nothing was learnt from, fresh (n,), each as several, so that they weigh as much as all.
     """
     generator = np.random.default_rng(seed)
     count = int(labels.max()) + 1
-    alone, together = [], []
+    other, weights_of = labels < 0, np.ones(len(labels))
+    weights_of[other] = fresh[other] * other.sum() / max(1, (fresh & other).sum())
+    alone, freshly, together = [], [], []
     for _ in range(draws):
         chosen = [generator.choice(np.flatnonzero(labels == i), shots, replace=False) for i in range(count)]
         for i, places in enumerate(chosen):
             weights, offset = learning.discriminant(vectors[places], others)
-            alone.append(_hits(vectors @ weights + offset >= 0, labels == i, places))
+            answered = vectors @ weights + offset >= 0
+            alone.append(_hits(answered, labels == i, places))
+            freshly.append(_hits(answered, labels == i, places, weights_of)[1])
         classes = tuple(LearntClass(str(i), vectors[places]) for i, places in enumerate(chosen))
         odds = learning.judge(Learnt("", "", classes, others)).log_odds(vectors)
         said = np.where((odds > 0).any(axis=1), odds.argmax(axis=1), -1)
@@ -143,6 +154,7 @@ def new_classes(
     return {
         "new_recall": round(float(one[:, 0].mean()), 6),
         "new_precision": round(float(one[:, 1].mean()), 6),
+        "new_precision_fresh": round(float(np.mean(freshly)), 6),
         "new_by": [{"recall": round(float(r), 6), "precision": round(float(p), 6)} for r, p in one],
         "together_recall": round(float(all_at_once[:, 0].mean()), 6),
         "together_precision": round(float(all_at_once[:, 1].mean()), 6),
@@ -155,10 +167,13 @@ def _each(said: Labels, labels: Labels, learnt: Labels, count: int) -> Iterator[
 
 
 def _hits(
-    answered: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_], left_out: npt.NDArray[np.integer]
+    answered: npt.NDArray[np.bool_],
+    true: npt.NDArray[np.bool_],
+    left_out: npt.NDArray[np.integer],
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
-    """Recall and precision, without some places; 0 where nothing was answered so."""
-    asked = np.ones(len(true), np.bool_)
-    asked[left_out] = False
-    right = int((answered & true & asked).sum())
-    return right / max(1, int((true & asked).sum())), right / max(1, int((answered & asked).sum()))
+    """Recall and precision, without some places, each of the others weighing so much; 0 where nothing was answered."""
+    asked = np.ones(len(true)) if weights is None else weights.copy()
+    asked[left_out] = 0
+    right, said, wanted = (float(asked[which].sum()) for which in (answered & true, answered, true))
+    return (right / wanted if wanted else 0.0), (right / said if said else 0.0)

@@ -50,6 +50,7 @@ BESIDE = {
     "ece_perfect": "expected calibration error of a perfect model at this n",
     "ece_perfect_95": "what 95 of 100 such models stay below",
     "photos_p_at_1_groups": "photo in photos, P@1 by class, queries of the seven groups",
+    "new_precision_fresh": "a new class from 5 pictures, precision among photos that nothing was learnt from",
     "together_recall": "three new classes at once, recall",
     "together_precision": "three new classes at once, precision",
 }
@@ -152,12 +153,9 @@ def _groups(lines: Sequence[Line]) -> list[str]:
 
 
 def curve(lines: Sequence[Line]) -> dict[int, dict[int, float]]:
-    """Number of photos -> seed to share of right answers in the seven groups."""
-    found: dict[int, dict[int, float]] = {}
-    for line in lines:
-        if "photos" in line:
-            found.setdefault(line["photos"], {})[line["seed"]] = line["curve_right"]
-    return dict(sorted(found.items()))
+    """Number of photos -> seed to share of right answers in the seven groups. Raises LogError as `values`."""
+    named = {line["photos"]: line["name"] for line in lines if "photos" in line}
+    return {photos: values(lines, name, "curve_right") for photos, name in sorted(named.items())}
 
 
 def _curve(lines: Sequence[Line]) -> list[str]:

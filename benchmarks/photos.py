@@ -78,24 +78,36 @@ def _seven(encoder: Encoder, data: Data) -> tuple[photo_figures.Vectors, photo_f
 
 
 def rejection(encoder: Encoder, data: Data) -> Facts:
-    """Garments of the seven groups against other garments, and against what is no clothing, by energy."""
+    """Garments of the seven groups against other garments of validation/, and against what is no clothing."""
+    return _rejected(encoder, data, np.empty(0))
+
+
+def rejection_unseen(encoder: Encoder, data: Data) -> Facts:
+    """The same of an encoder that was never shown other garments: those of train/ are asked about, too."""
+    logits = photo_data.answers(encoder, "train", data.train.paths).logits
+    return _rejected(encoder, data, metrics.energy(logits[data.train.groups < 0]))
+
+
+def _rejected(encoder: Encoder, data: Data, more: "np.ndarray[Any, np.dtype[np.float64]]") -> Facts:
+    """By energy; more: that of other garments beside those of validation/."""
     known = data.validation.groups >= 0
     scores = metrics.energy(photo_data.answers(encoder, "validation", data.validation.paths).logits)
+    others = np.concatenate([scores[~known], more])
     drawn = {
         kind: metrics.energy(photo_data.answers(encoder, kind, pictures).logits)
         for kind, pictures in no_clothing.pictures().items()
     }
     none = np.concatenate(list(drawn.values()))
     found: Facts = {
-        "others_auroc": _six(metrics.auroc(scores[known], scores[~known])),
-        "others_n": int((~known).sum()),
+        "others_auroc": _six(metrics.auroc(scores[known], others)),
+        "others_n": len(others),
         "no_clothing_auroc": _six(metrics.auroc(scores[known], none)),
         "no_clothing_n": len(none),
         "no_clothing_by": {kind: _six(metrics.auroc(scores[known], each)) for kind, each in drawn.items()},
     }
     if encoder.card.rejection:
         line = encoder.card.rejection.threshold
-        found |= {"kept": _six((scores[known] >= line).mean()), "others_refused": _six((scores[~known] < line).mean())}
+        found |= {"kept": _six((scores[known] >= line).mean()), "others_refused": _six((others < line).mean())}
         found["no_clothing_refused"] = _six((none < line).mean())
     return found
 
@@ -160,10 +172,14 @@ def new_classes(encoder: Encoder, data: Data) -> Facts:
     others = modelfile.read_background(modelfile.ModelFile(encoder.card, encoder.content))
     if others is None:  # a file of before there were backgrounds
         others = background.sample(vectors[0][known], data.train.groups[known])
-    found = photo_figures.new_classes(others, np.concatenate(vectors), labels)
+    fresh = np.repeat([False, True], [len(photos) for photos in both])
+    found = photo_figures.new_classes(others, np.concatenate(vectors), labels, fresh)
     found["new_by"] = dict(zip(photo_figures.OTHERS, found["new_by"], strict=True))
     return {**found, "new_n": int((labels >= 0).sum()), "new_others_n": int((labels < 0).sum())}
 
+
+DEFAULT, CUT_OUT, REPORT_B = BESIDE = ("default", "crude cut-out, then default", "report B's pipeline")
+"""Rows that stand beside a photo model's."""
 
 PARTS = ("train", "validation")
 FIGURES: dict[str, Callable[[Encoder, Data], Facts]] = {
@@ -174,6 +190,7 @@ FIGURES: dict[str, Callable[[Encoder, Data], Facts]] = {
     "look-alikes": look_alikes,
     "new-classes": new_classes,
 }
+FIGURES_OF_UNSEEN = {**FIGURES, "rejection": rejection_unseen}
 OF_MODEL = ("groups", "rejection", "photos", "fashion-mnist", "look-alikes")
 OF_UNSEEN = ("groups", "rejection", "new-classes")
 
@@ -187,11 +204,14 @@ def lines(options: argparse.Namespace, data: Data) -> Iterator[Facts]:
     default = Encoder.load("default")
     wanted = set(options.only or FIGURES)
     others = [encoder for encoder in models if encoder.card.identity != default.card.identity]
-    for name, encoder in [*((one.card.name, one) for one in others), ("default", default)]:
-        yield from _measured(encoder, name, [figure for figure in OF_MODEL if figure in wanted], data)
+    for name, encoder in [*((one.card.name, one) for one in others), (DEFAULT, default)]:
+        for figure in (figure for figure in OF_MODEL if figure in wanted):
+            yield _line(name, encoder, data, FIGURES[figure](encoder, data))
     for encoder in _loaded(options.unseen or [], "--unseen"):
+        _check_unseen(encoder)
         name = encoder.card.name.removesuffix("-unseen") + photo_table.UNSEEN
-        yield from _measured(encoder, name, [figure for figure in OF_UNSEEN if figure in wanted], data)
+        for figure in (figure for figure in OF_UNSEEN if figure in wanted):
+            yield _line(name, encoder, data, FIGURES_OF_UNSEEN[figure](encoder, data))
     if "look-alikes" in wanted and others:
         yield from _bridged(others, default, data)
     if "groups" in wanted:
@@ -207,14 +227,25 @@ def _loaded(paths: list[str], option: str) -> list[Encoder]:
     return encoders
 
 
+def _check_unseen(encoder: Encoder) -> None:
+    """Ends the program where the model's recipe says that it was trained on photos of hats, shorts and skirts."""
+    folders = sorted((*photo_figures.GROUPS, *photo_figures.OTHERS))
+    needed = {folders.index(name) for name in photo_figures.OTHERS}
+    if _of_recipe(encoder, "model", "name") == "photo" and not needed <= set(_of_recipe(encoder, "data", "leave_out")):
+        sys.exit(
+            f"--unseen {encoder.card.name}, seed {encoder.card.seed}, was shown hats, shorts or skirts; train one with"
+            f" --data.leave_out {sorted(needed)}."
+        )
+
+
+def _of_recipe(encoder: Encoder, table: str, key: str) -> Any:
+    """What a model's recipe says; an empty tuple where it says nothing."""
+    return encoder.card.recipe.get(table, {}).get(key, ())
+
+
 def _line(name: str, encoder: Encoder, data: Data, facts: Facts) -> Facts:
     about = {"seed": encoder.card.seed, "identity": encoder.card.identity[:8], "sample": data.sample}
     return {"name": name, **about, **facts}
-
-
-def _measured(encoder: Encoder, name: str, figures: list[str], data: Data) -> Iterator[Facts]:
-    for figure in figures:
-        yield _line(name, encoder, data, FIGURES[figure](encoder, data))
 
 
 def _bridged(models: list[Encoder], default: Encoder, data: Data) -> Iterator[Facts]:
@@ -230,12 +261,12 @@ def _beside(options: argparse.Namespace, default: Encoder, data: Data) -> Iterat
     """The crude cut-out with `default`, and report B's pipeline."""
     labels = data.validation.groups
     photos = [path for path, label in zip(data.validation.paths, labels, strict=True) if label >= 0]
-    rows = [("crude cut-out, then default", default, photo_baselines.cut_out)]
+    rows = [(CUT_OUT, default, photo_baselines.cut_out)]
     path = options.report_b
     if path is None and options.train_report_b:
         path = photo_baselines.trained_report_b(data.splits.train, photo_data.KEPT.parent / "report-b-mlp")
     if path is not None:
-        rows.append(("report B's pipeline", Encoder.load(path), photo_baselines.report_b))
+        rows.append((REPORT_B, Encoder.load(path), photo_baselines.report_b))
     for name, encoder, look in rows:
         found = photo_baselines.see(encoder, look, photos)
         yield _line(name, encoder, data, photo_figures.seven_groups(found.logits, labels[labels >= 0]))
@@ -249,9 +280,12 @@ def _curve(given: str, data: Data) -> Iterator[Facts]:
     facts: list[Facts]
     if path.endswith(".jsonl"):
         facts = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-        facts = [line for line in facts if "groups_right" in line]
+        facts = [line for line in facts if "groups_right" in line and line["name"] not in BESIDE]
     else:
         encoder = Encoder.load(path)
+        limit = _of_recipe(encoder, "data", "limit")
+        if limit and limit != int(count):
+            sys.exit(f"--curve {given}: this model was trained with data.limit {limit}; say {limit}={path}.")
         facts = [_line(encoder.card.name, encoder, data, groups(encoder, data))]
     for line in facts:
         about = {key: line[key] for key in ("seed", "identity", "sample")}

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,20 +95,39 @@ def test_new_classes_are_learnt_where_they_lie_apart_and_not_where_they_do_not()
     known = np.concatenate([around(i, 100) for i in range(3)])
     asked = np.concatenate([around(i, 40) for i in range(6)])
     labels = np.repeat([-1, -1, -1, 0, 1, 2], 40)
-    found = photo_figures.new_classes(known, asked, labels, draws=5)
+    fresh = np.ones(len(labels), np.bool_)
+    found = photo_figures.new_classes(known, asked, labels, fresh, draws=5)
     assert found["together_recall"] > 0.95
     assert found["together_precision"] > 0.95
     assert found["new_recall"] > 0.95
     assert found["new_precision"] > 0.95
-    same = photo_figures.new_classes(known, np.concatenate([around(0, 60), around(0, 60)]), np.repeat([-1, 0], 60))
+    twice = np.concatenate([around(0, 60), around(0, 60)])
+    same = photo_figures.new_classes(known, twice, np.repeat([-1, 0], 60), np.ones(120, np.bool_))
     assert same["new_recall"] < 0.4
-    assert found == photo_figures.new_classes(known, asked, labels, draws=5)
+    assert found == photo_figures.new_classes(known, asked, labels, fresh, draws=5)
+    assert found["new_precision_fresh"] == found["new_precision"]
+
+
+def test_a_new_class_is_told_from_photos_that_nothing_was_learnt_from() -> None:
+    random = np.random.default_rng(0)
+    far, near = np.array([5.0, 0, 0, 0]), np.array([0, 5.0, 0, 0])
+    known = (far + random.normal(size=(50, 4))).astype(np.float32)
+    new = (near + random.normal(size=(30, 4))).astype(np.float32)
+    taken = (near + random.normal(size=(10, 4))).astype(np.float32)  # others, but as the new class
+    labels = np.repeat([-1, 0, -1], [50, 30, 10])
+    vectors = np.concatenate([known, new, taken])
+    easy = photo_figures.new_classes(known, vectors, labels, np.repeat([True, False], [80, 10]), draws=5)
+    assert easy["new_precision"] < 0.8 < 0.95 < easy["new_precision_fresh"]
+    hard = photo_figures.new_classes(known, vectors, labels, np.repeat([False, True], [80, 10]), draws=5)
+    assert hard["new_precision_fresh"] < 0.5  # ten that count as sixty
 
 
 def test_pictures_that_were_learnt_from_are_not_asked_about() -> None:
     answered, true = np.array([True, True, False, True]), np.array([True, True, True, False])
     assert photo_figures._hits(answered, true, np.array([0])) == (0.5, 0.5)
     assert photo_figures._hits(np.zeros(4, np.bool_), true, np.array([], np.int64)) == (0, 0)
+    heavy = np.array([1.0, 1, 1, 3])
+    assert photo_figures._hits(answered, true, np.array([0]), heavy) == (0.5, 0.25)
 
 
 def test_the_pictures_by_code_are_the_same_each_time_and_all_different() -> None:
@@ -210,6 +230,27 @@ def test_a_bridge_of_class_centres_leads_to_the_class_that_the_photo_model_finds
     assert np.linalg.norm(vectors) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_point_of_the_curve_is_a_log_or_a_model_of_so_many_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = {"photo": 0.7, **dict.fromkeys(photos.BESIDE, 0.3)}
+    lines = [{**LINE, "name": name, "seed": 0, "groups_right": value} for name, value in right.items()]
+    (tmp_path / "300.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = list(photos._curve(f"300={tmp_path / '300.jsonl'}", None))  # type: ignore[arg-type]  # reads no photo
+    assert [(line["name"], line["photos"], line["curve_right"]) for line in found] == [("300 photos", 300, 0.7)]
+    again = [*found, {**found[0], "curve_right": 0.8}]
+    with pytest.raises(logs.LogError, match="differ on curve_right of 300 photos, seed 0"):
+        photo_table.curve(again)
+    model = Encoder.load("compact")
+    table = {"model": {"name": "photo"}, "data": {"limit": 400, "leave_out": [1, 7]}}
+    other = Encoder.from_content(model.content, replace(model.card, recipe=table))
+    monkeypatch.setattr(Encoder, "load", lambda path: other)
+    with pytest.raises(SystemExit, match=r"trained with data\.limit 400; say 400=m\.onnx"):
+        list(photos._curve("300=m.onnx", None))  # type: ignore[arg-type]
+    with pytest.raises(SystemExit, match=r"was shown hats, shorts or skirts; .* --data\.leave_out \[1, 7, 8\]"):
+        photos._check_unseen(other)
+
+
 LINE = {"name": "photo", "identity": "12345678", "sample": None}
 
 
@@ -294,6 +335,8 @@ def test_a_whole_run_on_toys(
     ]
     keys = {key for line in lines for key in line}
     assert keys >= {asked.key for asked in photo_table.ASKED} | set(photo_table.COUNTS.values())
+    others = {line["name"]: line["others_n"] for line in lines if "others_n" in line}
+    assert others == {"compact": 6, "default": 6, "compact" + photo_table.UNSEEN: 27}  # and those of train/
     (tmp_path / "photos.jsonl").write_text(printed)
     page = make_photos.page(logs.read(tmp_path))
     assert logs.MISSING not in page.replace(f'"{logs.MISSING}"', "")
