@@ -168,6 +168,9 @@ def test_a_file_that_could_not_be_read_is_tried_again(drawn: Splits, tmp_path: P
     bad.write_bytes(bytes(len(whole)))
     os.utime(bad, ns=(time, time))
     assert len(image_folder.load(tmp_path / "photos").unreadable) == 1
+    told: list[int] = []
+    again = image_folder.load(tmp_path / "photos", progress=lambda done, total: told.append(done))
+    assert (len(again.dataset), [entry.path for entry in again.unreadable], told) == (2, [bad], [])  # from the cache
     bad.write_bytes(whole)
     os.utime(bad, ns=(time, time))
     assert len(image_folder.load(tmp_path / "photos").dataset) == 3

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pictures import Cli, drawn_shape, one_sentence
+from vitrine.cli import train
 from vitrine.datasets import by_name, image_folder, labelled_files
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError
@@ -179,6 +180,21 @@ def test_folders_that_teach_nothing(cli: Cli, shapes: Path, spoil: Any, said: st
     assert said in err
     assert one_sentence(err)
     assert not Path("runs").exists()
+
+
+def test_parts_of_a_data_set_are_no_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    for classes in ((), ("plane", "train"), ("bar", "disc")):
+        train._note_parts("my data", classes)
+    assert capsys.readouterr().err == ""
+    train._note_parts("my data", ("Train", "test"))
+    err = capsys.readouterr().err
+    assert err.startswith("The classes are called Train and test;")
+    assert err.endswith("--data 'my data/Train'\n")
+
+
+def test_the_weights_of_the_photo_model_fit_the_recipe_for_own_folders() -> None:
+    own, photo = recipes.load("folder").model, recipes.load("photo").model
+    assert (own.widths, own.blocks) == (photo.widths, photo.blocks)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Done = TypeVar("Done")
 
+PARTS = frozenset(("train", "training", "validation", "valid", "val", "dev", "test", "testing"))
+"""What people call the parts of a data set."""
+
 SEARCH_FILE = "tune.json"
 """What makes a folder one of --tune (`training.tuning.FACTS_FILE`, whose import takes half a second)."""
 
@@ -87,6 +90,7 @@ def train(
     with output.stage(f"Load {read.data.name}") as progress:
         loaded = by_name.load(read.data.name, data_dir, look(read), progress)
     output.list_unreadable(loaded.unreadable)
+    _note_parts(read.data.name, loaded.splits.train.class_names["en"])
     beside = None
     if read.data.beside:
         with output.stage(f"Load {read.data.beside}") as progress:
@@ -117,6 +121,15 @@ def train(
             f" {result.model.stat().st_size / 1e6:.2f} MB"
         )
         print(f"Use it: vitrine classify PICTURE --model {result.model}")
+
+
+def _note_parts(data: str, classes: tuple[str, ...]) -> None:
+    """Say so where a folder of folders of classes was named: it is easily overlooked."""
+    if classes and {name.casefold() for name in classes} <= PARTS:
+        output.say(
+            f"The classes are called {' and '.join(classes)}; if these are parts of a data set, the classes their"
+            f" sub-folders, name one: --data {shlex.quote(f'{data}/{classes[0]}')}"
+        )
 
 
 def _note_gaps(result: "Result") -> None:

@@ -115,8 +115,8 @@ def decoded(place: Path, files: list[Path], spec: ImageSpec, progress: Progress 
     Raises DataError (none can be read) and StorageError (the cache cannot be written).
     """
     cached = storage.cache_folder() / "folders" / _key(place, files, spec)
-    if _left_out_some(cached):
-        storage.remove_folder(cached)  # what could not be read then may be readable now
+    if _is_outdated(cached, spec):
+        storage.remove_folder(cached)
     if not (cached / "folder.json").exists():
         _decode(files, spec, cached, progress)
     return _open(place, spec, cached)
@@ -187,14 +187,18 @@ def _each(files: list[Path], spec: ImageSpec) -> Iterator[tuple[Path, bytes | st
             pool.shutdown(cancel_futures=True)
 
 
-def _left_out_some(cached: Path) -> bool:
-    """Whether there is a cache that lacks files of its folder, or that is damaged."""
+def _is_outdated(cached: Path, spec: ImageSpec) -> bool:
+    """Whether there is a cache that is damaged, or that lacks a file which can be read now: rights may have changed, or
+    what a file holds, and its time not.
+    """
     try:
-        return bool(json.loads((cached / "folder.json").read_text(encoding="utf-8"))["unreadable"])
+        facts = json.loads((cached / "folder.json").read_text(encoding="utf-8"))
+        left_out = [Path(file) for file, _ in facts["unreadable"]]
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError):
         return True
+    return bool(left_out) and any(isinstance(image, bytes) for _, image in _each(left_out, spec))
 
 
 def _open(place: Path, spec: ImageSpec, cached: Path) -> Decoded:
