@@ -168,7 +168,7 @@ def empty(shapes: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (flat, "0.jpg; training needs a sub-folder per class, or a CSV"),
+        (flat, "0.png; training needs a sub-folder per class, or a CSV"),
         (one_class, "has one class only, 'ring'"),
         (empty, "holds no pictures"),
     ],
