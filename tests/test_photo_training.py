@@ -57,6 +57,7 @@ def recipe(**changes: str) -> Recipe:
         "kind": "8",
         "epochs": "10",
         "training.batch_size": "32",
+        "optimiser.name": "adamw",
         "learning_rate": "5e-3",
         "photograph.size": "32",
         "early_size": "32",
