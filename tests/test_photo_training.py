@@ -285,6 +285,7 @@ def test_own_classes_start_from_a_photo_models_weights(run: Path, tmp_path: Path
     result = loop.train(alone, photos(10), tmp_path / "own")
     assert result.card.classes == {"en": tuple(sorted(SHADES))}
     assert result.card.rejection is None
+    assert (result.card.metrics["validation_images"], type(result.card.metrics["validation_images"])) == (8, int)
     body = checkpoints.load(tmp_path / "own").tensors["network.stages.0.0.first.0.weight"]
     learnt = checkpoints.load(run).tensors["averaged.stages.0.0.first.0.weight"]
     assert torch.allclose(body, learnt, atol=1e-3)  # they were kept in 16 bits, and learnt hardly
