@@ -90,9 +90,16 @@ def test_what_speaks_for_the_other_class_is_no_heat() -> None:
     assert heat[:, 18:].max() == 0
 
 
-@pytest.mark.parametrize("outputs", [("logits", "embedding"), ("logits", "embedding", "activation")])
-def test_a_picture_without_anything_has_no_heat(outputs: tuple[str, ...]) -> None:
-    assert not explaining.explain(small_model(outputs), halves(0, 0)).heat.any()
+@pytest.mark.parametrize(
+    ("outputs", "shade"),
+    [
+        (("logits", "embedding"), 0),
+        (("logits", "embedding", "activation"), 0),
+        (("logits", "embedding", "activation"), 120),
+    ],
+)
+def test_a_picture_without_anything_has_no_heat(outputs: tuple[str, ...], shade: int) -> None:
+    assert not explaining.explain(small_model(outputs), halves(shade, shade)).heat.any()
 
 
 def test_a_model_without_classes_looks_for_none() -> None:

@@ -40,6 +40,9 @@ def test_heat_is_laid_over_the_photo_and_taken_away(open_page: Open, boot: Path,
     expect(why).to_have_attribute("aria-pressed", "true")
     expect(why).to_be_focused()
     lies_on(page, ".heat", ".frame")
+    page.evaluate("scrollTo(0, 0)")
+    for part in (".heat", ".why"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)  # together
     assert page.locator(".heat").evaluate(HEAT) > 200
     label = page.locator(".names li span").first.text_content()
     said = page.locator(".why [role=status]")

@@ -103,8 +103,10 @@ def overlay(heat: Heat, frame: Frame, height: int, width: int) -> Pixels:
 
 def _activation(encoder: Encoder, image: Pixels, chosen: int) -> Heat:
     """(H, W): the evidence for the class above that for all classes at the mean: what speaks for each of them alike
-    moves no probability.
+    moves no probability. In a picture of one colour it is 0: there a map shows the edges that the model puts around it.
     """
+    if (image == image[0, 0]).all():
+        return np.zeros(image.shape[:2], np.float32)
     maps = encoder.activation(image[None])[0]  # (classes, h, w)
     evidence = maps[chosen] - maps.mean(axis=0) if len(maps) > 1 else maps[chosen]
     height, width = image.shape[:2]

@@ -276,9 +276,10 @@ def _draw_heat(image: "Pixels", encoder: "Encoder", title: str, path: Path) -> N
     whole = images.to_pil(image)
     photo = images.array(whole.reduce(max(1, max(whole.size) // _DRAWN)))
     heat = explaining.over(found.heat, seen.frame, *photo.shape[:2])
+    where = f"where the model looked ({found.way})" if heat.any() else "no place counted more than the others"
     tiles = [
         plots.Tile(photo, "the picture"),
-        plots.Tile(explaining.painted(photo, heat), f"where the model looked ({found.way})"),
+        plots.Tile(explaining.painted(photo, heat), where),
         plots.Tile(seen.image, f"what the model saw, {seen.image.shape[1]}x{seen.image.shape[0]}"),
     ]
     scale = explaining.colours([step / 255 for step in range(256)])

@@ -85,8 +85,8 @@ export class Subject {
       element("div.photo", {}, image, this.box.frame),
       this.heading,
       element("p.soft.small", {}, word("crop.tip"), " ", this.finger(), this.whole),
-      this.prediction,
       this.why?.place ?? "",
+      this.prediction,
       this.saw,
       element("div.row", {}, this.others(), add),
     );
