@@ -15,6 +15,7 @@ from vitrine.catalogue.local import LocalCatalogue
 from vitrine.choosing import Choice, Opened
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
+from vitrine.images import Crop
 from vitrine.learning import sidecar
 from vitrine.similarity import Similarity
 
@@ -80,18 +81,33 @@ def test_what_a_model_sees_does_not_depend_on_the_choice(
         for path in (grey, photo, scene):
             for picture in (path, path.read_bytes(), images.read(path)):
                 assert np.array_equal(Opened.read(picture).seen_by(model), model.prepare([picture])[0])
-    model = Encoder.load(name)
-    noise = np.random.default_rng(0).integers(0, 256, (512, 700, 3), np.uint8)
-    for height, width in ((200, 255), (256, 256), (511, 300), (512, 700)):
-        picture = written(Image.fromarray(noise[:height, :width]), "JPEG")
-        assert np.array_equal(Opened.read(picture).seen_by(model), model.prepare([picture])[0])
 
 
-def test_what_is_small_is_decoded_once(known: Encoder, grey: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = [Opened.read(grey), Opened.read(Image.new("RGB", (255, 100), "red"))]
+@pytest.mark.parametrize("side", [28, 96, 160])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_nor_does_what_is_not_decoded_again(side: int, kind: str) -> None:
+    """Sizes at which a decoder changes its scale, for one model or the other, and strips."""
+    model = photo_model(side)
+    noise = np.random.default_rng(0).integers(0, 256, (1540, 1540, 3), np.uint8)
+    sizes = [(255, 100), (511, 300), (512, 700), (767, 770), (768, 770), (1023, 1030), (1512, 1530), (1535, 1540)]
+    for height, width in sizes:
+        picture = written(Image.fromarray(noise[:height, :width]), kind)
+        assert np.array_equal(Opened.read(picture).seen_by(model), model.prepare([picture])[0]), (height, width)
+    strip = written(Image.linear_gradient("L").resize((600, 9000)), kind)
+    assert np.array_equal(Opened.read(strip).seen_by(model), model.prepare([strip])[0])
+    for crop in (Crop(1, 2, 1535, 1533), Crop(3, 1, 1025, 1027), Crop(0, 0, 767, 900)):
+        part = images.prepare(images.read(picture, None, model.card.image, crop=crop), model.card.image)
+        assert np.array_equal(Opened.read(picture, crop=crop).seen_by(model), part), crop
+
+
+def test_what_need_not_is_not_decoded_again(known: Encoder, grey: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [Encoder.load("default"), known, photo_model(96)]
+    telephone = written(Image.effect_noise((2016, 1512), 90), "JPEG")
+    opened = [(Opened.read(one), models) for one in (grey, Image.new("RGB", (255, 100), "red"))]
+    opened.append((Opened.read(telephone), models[2:]))
     monkeypatch.setattr("vitrine.images.reading.opened", None)
-    for one in opened:
-        for model in (Encoder.load("default"), known):
+    for one, each in opened:
+        for model in each:
             assert one.seen_by(model).shape == model.card.image.shape
 
 

@@ -86,7 +86,7 @@ class Bridge:
         return np.concatenate([self.run(one).vectors for one in seen])
 
     def see(self, opened: Opened) -> "View":
-        """A photo, as both models see it. It is decoded once: at the scale that the photo model wants."""
+        """A photo, as both models see it. It is decoded again only if the photo model wants another scale."""
         small = images.read(opened.image, spec=self.own.card.image)
         own = images.prepare(small, self.own.card.image)
         picture = opened.reread(self.photo)

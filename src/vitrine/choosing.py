@@ -59,7 +59,7 @@ class Opened:
     def reread(self, model: Encoder) -> Pixels:
         """As `images.read` with the model's spec. Raises ImageError."""
         spec = model.card.image
-        if images.least_side(spec) == images.least_side(None) or images.is_whole(self.image):
+        if images.is_enough(self.image, spec):
             return images.read(self.image, spec=spec)
         return images.read(self.picture, self.name, spec, self.pixels, self.crop)
 

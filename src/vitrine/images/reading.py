@@ -193,9 +193,15 @@ def least_side(spec: ImageSpec | None) -> int:
     return max(_SEEN_SIDE, times * max(spec.height, spec.width))
 
 
-def is_whole(image: Pixels) -> bool:
-    """Whether a picture that was read is so small that `read` gives just that for any model, or for none."""
-    return bool(max(image.shape[:2]) < _SEEN_SIDE)
+def is_enough(image: Pixels, spec: ImageSpec) -> bool:
+    """Whether a picture that was read for no model, read again as an array for one with that spec, is bit for bit what
+    decoding it for that gives: no decoder would have reduced it more, or less.
+    """
+    side = least_side(spec)
+    if side == _SIDE:
+        return True
+    small = image.shape[0] * image.shape[1] < _WORKING_PIXELS // 4  # not averaged to fewer pixels, which would hide it
+    return side < _SIDE and small and bool(min(image.shape[:2]) < 2 * side - 2)  # a crop may be off by one
 
 
 def _reduced(image: Image.Image, side: int | None) -> Image.Image:
