@@ -356,6 +356,7 @@ def test_labels_are_those_of_the_folder_that_is_synced_now(
 # --- columns
 
 
+@pytest.mark.usefixtures("alone")  # else the model is asked what it is
 def test_columns_come_from_the_csv_and_change_without_embedding(
     photos: Path, catalogue: LocalCatalogue, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
