@@ -1,5 +1,6 @@
 """Training on photos: sets of classes, views, grounds, and a whole small training."""
 
+import contextlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ from vitrine import metrics, modelfile
 from vitrine.datasets import ClassNames, Dataset
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, RecipeError
+from vitrine.spec import ImageSpec
 from vitrine.training import checkpoints, loop
 from vitrine.training import recipe as recipes
 from vitrine.training.photo import composites, export, looks, units, views
 from vitrine.training.photo.grounds import grounds
+from vitrine.training.photo.lesson import PhotoLesson
 from vitrine.training.recipe import DataTable, PhotographTable, Recipe
 
 CLASSES: ClassNames = {"en": ("disc", "bar", "ring"), "uk": ("коло", "смуга", "кільце")}
@@ -289,6 +292,77 @@ def test_own_classes_start_from_a_photo_models_weights(run: Path, tmp_path: Path
     body = checkpoints.load(tmp_path / "own").tensors["network.stages.0.0.first.0.weight"]
     learnt = checkpoints.load(run).tensors["averaged.stages.0.0.first.0.weight"]
     assert torch.allclose(body, learnt, atol=1e-3)  # they were kept in 16 bits, and learnt hardly
+
+
+class Sure(torch.nn.Module):
+    """Says of every image that it shows the first unit."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([9.0, 0.0, 0.0, 0.0]).repeat(len(images), 1)
+
+
+def lesson_of(**changes: str) -> PhotoLesson:
+    image = ImageSpec(32, 32, 3, "any", (0.5,) * 3, (0.3,) * 3)
+    found = loop._lesson(recipe(**changes), photos(10), garments(), image, "cpu")
+    assert isinstance(found, PhotoLesson)
+    return found
+
+
+def test_sides_early_and_late() -> None:
+    lesson = lesson_of(photograph__size="48", early="0.25", late="0.5", late_size="64")
+    seen: list[tuple[int, ...]] = []
+    lesson.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[2:])))
+    for passed in (0, 0.24, 0.25, 0.49, 0.5, 0.99):
+        lesson.learn(torch.arange(8), passed, seeded(), contextlib.nullcontext())
+    assert seen == [(32, 32)] * 2 + [(48, 48)] * 2 + [(64, 64)] * 2
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [("0.9", 0.8, 1), ("0", 0, 0.6)])
+def test_a_teacher_is_believed_for_its_share(share: str, least: float, most: float) -> None:
+    lesson = lesson_of()
+    lesson.recipe = replace(lesson.recipe, loss=replace(lesson.recipe.loss, taught=float(share)))
+    lesson.teachers = [Sure()]
+    optimiser = torch.optim.AdamW(lesson.network.parameters(), lr=5e-3)
+    generator = seeded()
+    for _ in range(30):
+        loss, _ = lesson.learn(torch.arange(40), 0.9, generator, contextlib.nullcontext())
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+    images = torch.rand((50, 3, 32, 32), generator=generator)
+    found = lesson.units.log_probabilities(lesson.network(images)).exp()[:, 0].mean()
+    assert least <= float(found.detach()) <= most
+
+
+def test_a_run_beside_this_one_teaches(run: Path) -> None:
+    taught = recipe(epochs="1", teachers='["run"]', taught="0.5", early="0", late="1")
+    result = loop.train(taught, photos(), run.parent / "taught", beside=garments())
+    assert list(result.card.recipe["model"]["teachers"]) == ["run"]
+    plain = loop.train(recipe(epochs="1", early="0", late="1"), photos(), run.parent / "plain", beside=garments())
+    assert result.history[0].train_loss != plain.history[0].train_loss
+    with pytest.raises(InputError, match=r"learns from a finished run in .*none-such"):
+        loop.train(recipe(teachers='["none-such"]', taught="0.5"), photos(), run.parent / "x", beside=garments())
+    wider = recipe(teachers='["run"]', taught="0.5", widths="[8, 16, 48]")
+    with pytest.raises(InputError, match=r"another network; name another in model\.teachers"):
+        loop.train(wider, photos(), run.parent / "x", beside=garments())
+    with pytest.raises(InputError, match=r"was trained on other images"):
+        loop.train(taught, photos(30), run.parent / "x", beside=garments())
+    assert not (run.parent / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"teachers": '["run"]'},
+        {"taught": "0.5"},
+        {"teachers": '["../run"]', "taught": "0.5"},
+        {"teachers": "[1]", "taught": "0.5"},
+        {"teachers": '["run"]', "taught": "1.5"},
+    ],
+)
+def test_teachers_that_cannot_be(changes: dict[str, str]) -> None:
+    with pytest.raises(RecipeError, match=r"model\.teachers|loss\.taught"):
+        recipe(**changes)
 
 
 def test_weights_of_another_shape_are_refused(run: Path, tmp_path: Path) -> None:

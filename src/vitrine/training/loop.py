@@ -188,8 +188,14 @@ def learn(
     }
     state = _State(_lesson(recipe, training, beside, image, device))
     _check_held_out(state.lesson, validation, recipe.data.validation)
+    if recipe.model.teachers:
+        assert isinstance(state.lesson, PhotoLesson)  # no other recipe may have teachers
+        for name in recipe.model.teachers:
+            teacher = copy.deepcopy(state.network).eval().requires_grad_(False)
+            _start_from(teacher, run.parent / name, facts, "model.teachers")
+            state.lesson.teachers.append(teacher)
     if recipe.model.start and not resume:
-        _start_from(state.network, run.parent / recipe.model.start, facts)
+        _start_from(state.network, run.parent / recipe.model.start, facts, "model.start")
         state.averaged.load_state_dict(state.network.state_dict())
     if recipe.model.weights and not resume:
         taken.take(state.network, recipe.model.weights)
@@ -475,19 +481,19 @@ def _image_spec(training: Dataset, table: DataTable) -> ImageSpec:
     return ImageSpec(h, w, c, "any" if table.beside or c == 3 else "dark", mean, sd)
 
 
-def _start_from(network: nn.Module, run: Path, facts: dict[str, Any]) -> None:
-    """Take the weights of a finished run. Raises InputError when there is none, of another network, or of other
-    training images: what is held out here it may have learnt.
+def _start_from(network: nn.Module, run: Path, facts: dict[str, Any], key: str) -> None:
+    """Take the weights of a finished run, which `key` names. Raises InputError when there is none, of another network,
+    or of other training images: what is held out here it may have learnt.
     """
     if not (run / MODEL_FILE).exists() or not checkpoints.exists(run):
         first = run.name if run.name in names() else "RECIPE"
         raise InputError(
-            f"This recipe goes on from a finished run in {run}, and there is none; make it first: vitrine train"
+            f"This recipe learns from a finished run in {run}, and there is none; make it first: vitrine train"
             f" {first} --out {run}"
         )
     found = checkpoints.load(run)
     stored, wanted = _decisive(found.facts.get("recipe")), _decisive(json.loads(json.dumps(facts["recipe"])))
-    split_keys = [key for key in wanted if key.startswith("data.")]
+    split_keys = [key for key in wanted if key.startswith("data.") and key not in ("data.size", "data.kept")]
     if wanted["data.split"] == "random":
         split_keys.append("training.seed")
     differing = [key for key in split_keys if stored[key] != wanted[key]]
@@ -500,7 +506,7 @@ def _start_from(network: nn.Module, run: Path, facts: dict[str, Any]) -> None:
         network.load_state_dict(_named(found.tensors, "averaged.") or _named(found.tensors, "network."))
     except RuntimeError as error:
         raise InputError(
-            f"The run in {run} is of another network; name another in model.start, or change the recipe's [model]."
+            f"The run in {run} is of another network; name another in {key}, or change the recipe's [model]."
         ) from error
 
 

@@ -46,8 +46,9 @@ class DataTable:
 class ModelTable:
     """name: "mlp", "compact", "resnet50", "keras-resnet50", or "photo" for photos in colour (training/photo/). start: a
     recipe whose run, beside this one's, gives the first weights ("": fresh ones). weights (photo only): a photo model,
-    by name or path, that gives them, all but the head's. embedding: size of the features that
-    the head classifies (compact only). widths, blocks: channels and residual blocks of each stage (compact only).
+    by name or path, that gives them, all but the head's. teachers (photo only): runs beside this one's of the same
+    network, photos and seed, from whose mean answer the net learns, too. embedding: size of the features that the head
+    classifies (compact only). widths, blocks: channels and residual blocks of each stage.
     dropout: share of embedding values set to 0 in training before the head. initialisation: "torch" (its defaults),
     "glorot" (Keras's: Glorot uniform, biases 0). stride (resnet50 only): how many times its stem makes the image
     smaller, 1, 2 or 4.
@@ -65,6 +66,7 @@ class ModelTable:
     name: Literal["mlp", "compact", "resnet50", "keras-resnet50", "photo"] = "compact"
     start: str = ""
     weights: str = ""
+    teachers: tuple[str, ...] = ()
     frozen: bool = False
     embedding: int = 128
     widths: tuple[int, ...] = (16, 32, 64)
@@ -96,6 +98,7 @@ class LossTable:
     Szegedy et al. 2016, 0 <= share < 1. metric: the loss on the embedding ("none", or one of losses.py), weight: its
     weight. positives: which images belong together, "class" or "image" (the views of one image only). temperature
     (supcon), margin (contrastive, triplet, cosface), scale (cosface): the loss's own number, 0: its usual value.
+    taught: the share of the loss that comes from model.teachers.
     """
 
     cross_entropy: float = 1.0
@@ -107,6 +110,7 @@ class LossTable:
     temperature: float = 0.0
     margin: float = 0.0
     scale: float = 0.0
+    taught: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class PhotographTable:
     `blurred`, have a part erased (`erase`), or a part of another photo in them (`mix`). Each batch has so many
     `garments` of the data set beside, the share `plain` of them as they are, the others on grounds, and so many
     pictures by code that show `nothing`. For the share `early` of all epochs, the side is early_size and the garments
-    are early_garments.
+    are early_garments; for the share `late`, at the end, the side is late_size.
     """
 
     size: int = 96
@@ -189,6 +193,8 @@ class PhotographTable:
     early: float = 0.4
     early_size: int = 64
     early_garments: int = 64
+    late: float = 0.0
+    late_size: int = 128
 
 
 @dataclass(frozen=True)
@@ -283,6 +289,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optimiser.learning_rate": (1e-9, 100),
     "optimiser.momentum": (0, 0.9999),
     "optimiser.weight_decay": (0, 10),
+    "loss.taught": (0, 1),
     "schedule.warmup": (0, 0.9),
     "training.epochs": (1, 100_000),
     "training.batch_size": (2, 65_536),
@@ -291,6 +298,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "training.ema": (0, 0.99999),
     "photograph.size": (32, 512),
     "photograph.early_size": (32, 512),
+    "photograph.late_size": (32, 512),
     "photograph.least": (0.01, 1),
     "photograph.stretch": (1, 4),
     "photograph.turn": (0, 180),
@@ -299,7 +307,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "photograph.nothing": (0, 65_536),
     **{
         f"photograph.{key}": (0, 1)
-        for key in ("mirrored", "light", "colourless", "blurred", "erase", "mix", "plain", "early")
+        for key in ("mirrored", "light", "colourless", "blurred", "erase", "mix", "plain", "early", "late")
     },
     **{
         f"{table}.{key}": ends
@@ -513,6 +521,16 @@ def _model_faults(recipe: Recipe) -> Faults:
             " only: leave the other empty.",
         ),
         (
+            bool(model.teachers) != (loss.taught > 0) or (bool(model.teachers) and model.name != "photo"),
+            "model.teachers and loss.taught belong together, and are for model.name 'photo'; they are"
+            f" {list(model.teachers)} and {loss.taught:g}, for {model.name!r}.",
+        ),
+        (
+            any(name in ("", ".", "..") or "/" in name or "\\" in name for name in model.teachers),
+            f"model.teachers is {list(model.teachers)}; each must be the name of a run's folder that lies beside this"
+            " run's.",
+        ),
+        (
             model.frozen and (not model.start or loss.metric != "report-a"),
             "model.frozen leaves report A's head alone to learn; it needs model.start and loss.metric 'report-a', now"
             f" {model.start!r} and {loss.metric!r}.",
@@ -574,6 +592,10 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
         if value not in get_args(kind):
             raise RecipeError(f"{key} is {value!r}; allowed are {', '.join(map(repr, get_args(kind)))}.")
         return value
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(type(item) is str for item in value):
+            raise RecipeError(f"{key} is {value!r}; it must be a list of texts, such as ['one', 'two'].")
+        return tuple(value)
     if get_origin(kind) is tuple:
         if (
             not isinstance(value, list | tuple)

@@ -49,6 +49,7 @@ class PhotoLesson:
         self.mean, self.sd = (torch.tensor(value, device=device)[:, None, None] for value in (image.mean, image.sd))
         self.network = PhotoNet(recipe.model, units.learnt).to(device)
         self.objective = nn.Identity()
+        self.teachers: list[nn.Module] = []
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -64,14 +65,16 @@ class PhotoLesson:
         """
         table = self.recipe.photograph
         early = passed < table.early
-        size = table.early_size if early else table.size
+        size = table.early_size if early else table.late_size if passed >= 1 - table.late else table.size
         photos = self._photos(chosen, size, generator)
         garments = self._garments(table.early_garments if early else table.garments, size, generator)
         nothing = self._nothing(size, generator)
         parts = [part for part in (photos, garments, nothing) if part is not None]
         images = torch.cat([part.images for part in parts]).contiguous(memory_format=torch.channels_last)
+        normalised = (images - self.mean) / self.sd
         with autocast:
-            logits = self.network((images - self.mean) / self.sd)
+            logits = self.network(normalised)
+            taught = self._taught(normalised)
         found = self.units.log_probabilities(logits)
         smoothing = self.recipe.loss.label_smoothing
         losses, at = [], 0
@@ -82,9 +85,23 @@ class PhotoLesson:
             losses.append(part.own * own + (1 - part.own) * others)
             at += len(part.sets)
         weights = [1.0] + [self.recipe.loss.weight] * (len(parts) - 1)
-        total = sum(weight * loss.sum() for weight, loss in zip(weights, losses, strict=True))
         right = photos.sets.gather(1, found[: len(chosen)].argmax(1, keepdim=True)).sum()
+        if taught is not None:
+            share, said = self.recipe.loss.taught, -(taught * found.clamp(min=-1e4)).sum(1)
+            parted = torch.split(said, [len(part.sets) for part in parts])
+            losses = [(1 - share) * loss + share * more for loss, more in zip(losses, parted, strict=True)]
+        total = sum(weight * loss.sum() for weight, loss in zip(weights, losses, strict=True))
         return torch.as_tensor(total) / sum(w * len(loss) for w, loss in zip(weights, losses, strict=True)), right
+
+    def _taught(self, images: Tensor) -> Tensor | None:
+        """The teachers' mean probabilities, (n, units), of the same views: what they make of a mixed, half hidden photo
+        is learnt, too (Beyer et al. 2022, arXiv 2106.05237).
+        """
+        if not self.teachers:
+            return None
+        with torch.no_grad():
+            answers = [self.units.log_probabilities(teacher(images)).exp() for teacher in self.teachers]
+        return torch.stack(answers).mean(0)
 
     def evaluate(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """Loss and accuracy on photos (n, 3, h, w), normalised, as they are."""
