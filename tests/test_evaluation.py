@@ -10,7 +10,7 @@ import pytest
 from vitrine import evaluation
 from vitrine.datasets import Splits, drawn_garments
 from vitrine.encoder import Encoder
-from vitrine.errors import DataError, InputError, ModelFileError
+from vitrine.errors import DataError, InputError
 from vitrine.evaluation import RawPixels, Retrieval
 from vitrine.similarity import Similarity
 
@@ -327,7 +327,7 @@ def test_pairs_by_loops(drawn: Splits, encoder: Encoder, monkeypatch: pytest.Mon
 def test_pairs_need_a_table(drawn: Splits, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "PAIRS", 60)
     mute = Encoder.from_content(encoder.content, replace(encoder.card, similarity=None))
-    with pytest.raises(ModelFileError):
+    with pytest.raises(InputError, match="cannot compare"):
         evaluation.pairs(mute, drawn.test)
     with pytest.raises(InputError, match="no probability"):
         evaluation.pairs(RawPixels(), drawn.test)

@@ -125,6 +125,11 @@ def test_a_table_survives_a_model_file_and_changes_no_identity(encoder: Encoder,
     assert modelfile.identity(file.content, file.card.image) == encoder.card.identity
 
 
+def test_scores_that_nearly_touch_overflow_nothing() -> None:
+    table = Similarity("cosine", (-2e-311, 2e-313, 1.0), (0.0, 1.0, 1.0))
+    assert table.probability(np.array([-1, -2e-311, 0.0, 2e-313, 2])).tolist() == pytest.approx([0, 0, 0.990099, 1, 1])
+
+
 @settings(max_examples=200)
 @given(st.data())
 def test_every_right_table_is_monotone_and_survives_json(data: st.DataObject) -> None:

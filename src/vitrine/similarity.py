@@ -64,7 +64,12 @@ class Similarity:
         >>> Similarity("cosine", (0.0, 1.0), (0.1, 0.9)).probability(np.array([-1.0, 0.25, 1.0])).round(6).tolist()
         [0.1, 0.3, 0.9]
         """
-        return np.interp(scores, self.scores, self.probabilities)
+        known, shares = np.array(self.scores), np.array(self.probabilities)
+        at = np.clip(np.searchsorted(known, scores, side="right") - 1, 0, len(known) - 2)
+        # np.interp divides the shares by the steps, which overflows where scores nearly touch
+        passed = np.clip((scores - known[at]) / (known[at + 1] - known[at]), 0, 1)
+        found: npt.NDArray[np.float64] = shares[at] + passed * (shares[at + 1] - shares[at])
+        return found
 
     def to_json(self) -> dict[str, Any]:
         return {
