@@ -65,9 +65,10 @@ class Similarity:
         [0.1, 0.3, 0.9]
         """
         known, shares = np.array(self.scores), np.array(self.probabilities)
+        scores = np.clip(scores, known[0], known[-1])
         at = np.clip(np.searchsorted(known, scores, side="right") - 1, 0, len(known) - 2)
         # np.interp divides the shares by the steps, which overflows where scores nearly touch
-        passed = np.clip((scores - known[at]) / (known[at + 1] - known[at]), 0, 1)
+        passed = (scores - known[at]) / (known[at + 1] - known[at])
         found: npt.NDArray[np.float64] = shares[at] + passed * (shares[at + 1] - shares[at])
         return found
 
