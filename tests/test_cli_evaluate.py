@@ -222,6 +222,7 @@ def test_the_model_of_cross_entropy_alone_is_a_baseline_once(
         assert all(0 < line["pair_loss"] < 2 and line["n"] == 20_000 for line in lines(out))
 
 
+@pytest.mark.slow
 def test_unseen_classes_trains_three_models_keeps_them_and_measures_beside_baselines(
     cli: Cli, few: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_progress_ends_at_the_total() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the library's own
+@pytest.mark.slow
 def test_retrieval_as_pytorch_metric_learning_has_it(real_splits: Splits, encoder: Encoder) -> None:
     from pytorch_metric_learning.utils import accuracy_calculator  # here, for it takes torch along
 

@@ -245,6 +245,7 @@ def test_what_folders_mean_is_for_photos(tmp_path: Path) -> None:
         recipes.load(str(tmp_path / "own.toml"))
 
 
+@pytest.mark.slow
 def test_a_report_measures_folders_that_mean_one_class(cli: Cli, shapes: Path) -> None:
     Path("own.toml").write_text(
         "[data]\nname = ''\n[model]\nname = 'photo'\n[classes]\nbar = ['line']\ndisc = ['round']\nring = []\n"

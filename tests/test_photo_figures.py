@@ -166,6 +166,7 @@ def test_report_bs_way_and_the_crude_cut_out() -> None:
     assert photo_baselines.cut_out(np.full((9, 9, 1), 7, np.uint8)).shape == (28, 28, 1)
 
 
+@pytest.mark.slow
 def test_report_bs_net_is_trained_once_and_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,7 @@ def test_its_activation_adds_up_to_the_evidence(run: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_unbroken_training_and_a_resumed_one_end_alike(tmp_path: Path) -> None:
     short = recipe(epochs="2")
 
@@ -318,6 +319,7 @@ def test_sides_early_and_late() -> None:
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [("0.9", 0.8, 1), ("0", 0, 0.6)])
+@pytest.mark.slow
 def test_a_teacher_is_believed_for_its_share(share: str, least: float, most: float) -> None:
     lesson = lesson_of()
     lesson.recipe = replace(lesson.recipe, loss=replace(lesson.recipe.loss, taught=float(share)))

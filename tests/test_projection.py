@@ -86,6 +86,7 @@ def test_preservation_counts_neighbours_that_stay() -> None:
     assert 0.7 < projection.preservation(line, np.hstack([swapped, 0 * line]), 4) < 0.95
 
 
+@pytest.mark.slow
 def test_many_are_mapped_by_the_quick_schedule_and_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """By FFT on a grid, with neighbours out of cells."""
     embeddings, labels = islands(900)

@@ -42,6 +42,7 @@ def address(served: Path) -> Iterator[str]:
         (["positive_data_acceptance", "negative_data_rejection"], {"SCHEMATHESIS_HOOKS": str(PICTURES)}),
     ],
 )
+@pytest.mark.slow
 def test_every_answer_is_as_the_schema_says(address: str, without: list[str], hooks: dict[str, str]) -> None:
     command = [sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"]
     options = ["--max-examples", "15", "--seed", "1", "--generation-database", "none", "--suppress-health-check", "all"]

@@ -600,6 +600,7 @@ def test_training_learns(drawn: Splits, tmp_path: Path) -> None:
     assert after.history[-1].train_loss < after.history[0].train_loss
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file_and_another_seed_another(drawn: Splits, tmp_path: Path) -> None:
     files = [
         loop.train(tiny(seed=seed, epochs="2"), drawn.train, tmp_path / str(i)).model for i, seed in enumerate("001")
@@ -631,6 +632,7 @@ def test_a_resumed_run_gives_the_same_file_as_an_unbroken_one(
     assert len((tmp_path / "broken" / "history.jsonl").read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed(tmp_path: Path, drawn: Splits) -> None:
     """Kill -9 in the middle, twice, as a user's machine might."""
     save_folder(drawn.train, tmp_path / "pictures")
@@ -745,6 +747,7 @@ def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(draw
         },
     ],
 )
+@pytest.mark.slow
 def test_every_loss_trains_learns_and_resumes_to_the_same_file(
     changes: dict[str, str], drawn: Splits, tmp_path: Path
 ) -> None:
@@ -844,6 +847,7 @@ def test_a_damaged_checkpoint_is_one_sentence(drawn: Splits, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "changes", [{}, {"mirror": "true"}, {"model.name": "mlp"}, {"model.name": "resnet50", "limit": "60"}]
 )
+@pytest.mark.slow
 def test_the_model_file_answers_as_the_network(changes: dict[str, str], drawn: Splits, tmp_path: Path) -> None:
     result = loop.train(tiny(epochs="1", **changes), drawn.train, tmp_path)
     encoder = Encoder.load(result.model)
@@ -882,6 +886,7 @@ def test_export_refuses_answers_that_differ(drawn: Splits, tmp_path: Path, monke
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_bf16_and_fp32_are_near(drawn: Splits, tmp_path: Path) -> None:
     results = [loop.train(tiny(epochs="2", precision=p), drawn.train, tmp_path / p) for p in ("bf16", "fp32")]
     assert results[0].history[0].train_loss == pytest.approx(results[1].history[0].train_loss, rel=0.02)

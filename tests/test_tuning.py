@@ -95,6 +95,7 @@ def test_the_command_knows_the_search_by_its_file() -> None:
     assert train.SEARCH_FILE == tuning.FACTS_FILE
 
 
+@pytest.mark.slow
 def test_until_stops_and_resume_goes_on(drawn: Splits, tmp_path: Path) -> None:
     result = loop.train(tiny(), drawn.train, tmp_path, until=0.01)
     assert len(result.history) == 1
