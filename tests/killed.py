@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 
 from pictures import random_items
-from vitrine.catalogue import Item, kept_index
+from vitrine.catalogue import Item, copying, kept_index
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue.staging import LocalStaging
 from vitrine.encoder import Encoder
 from vitrine.indexing import folder as folders
 from vitrine.indexing import rebuild as rebuilding
@@ -72,4 +73,14 @@ def rebuild(home: str, model: str, told: Connection) -> None:
     with LocalCatalogue.open("shop") as catalogue:
         told.send_bytes(b"begun")
         rebuilding.rebuild(catalogue, encoder)
+        told.send_bytes(b"done")
+
+
+def copy(home: str, told: Connection) -> None:
+    """Copy the catalogue "shop" to "other", in small batches."""
+    os.environ["VITRINE_HOME"] = home
+    copying.BATCH = 4
+    with LocalCatalogue.open("shop") as catalogue:
+        told.send_bytes(b"begun")
+        copying.copy(catalogue, LocalStaging("other"))
         told.send_bytes(b"done")

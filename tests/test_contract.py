@@ -84,6 +84,10 @@ def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, mon
     assert keys("index", "backup", "shop", "backup") == promised("`index export`, `index backup`")
     assert keys("index", "restore", "backup", "--catalogue", "restored") == promised("`index restore`")
     assert keys("index", "rebuild", "restored", "--model", "compact") == promised("`index rebuild`")
+    assert keys("index", "copy", "shop", "copied") == promised("`index copy`")
+    assert keys("index", "plan") == promised("`index plan` (one line a number of items)")
+    choices = json.loads(cli("index", "plan", "--items", 5, "--json")[1])["choices"]
+    assert list(choices[0]) == promised("`index plan`, each of `choices`")
     assert keys("index", "export", "shop", "shop.parquet") == promised("`index export`, `index backup`")
     assert keys("index", "import", "shop.parquet", "--catalogue", "imported") == promised("`index import`")
     assert keys("map", "--catalogue", "shop") == promised("`map`")

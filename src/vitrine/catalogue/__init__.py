@@ -17,6 +17,8 @@ duplicates.py     items that show the same picture
 copies.py         whole catalogues, item by item
 parquet.py        a catalogue as a Parquet file, and from one
 moving.py         new vectors, on the way to another model
+copying.py        from one catalogue into another, of any kind; staging.py: where that is done on one machine
+plan.py           what so many items take, by rules
 backup.py         a catalogue in one file with its model, and from one
 """
 
@@ -80,6 +82,15 @@ class Known:
     content: str
     columns: Columns | None
     stamp: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An item with what its catalogue gave it. added: when it came, in UTC, as 2026-01-31T05:00:30Z."""
+
+    id: int
+    added: str
+    item: Item
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,20 @@ def sift(store: Store, meta: Meta) -> Iterator[Whole | Lost]:
                     yield Lost(id, candidates.get(id) or named.get(id))
 
 
+def whole(store: Store, after: int) -> Iterator[Whole]:
+    """Every item with an id above that, by id. Raises Unsound where one is damaged or missing. See `Store.reading`."""
+    meta, version, count = store.meta(), store.version(), 0
+    selected = f"SELECT {_COLUMNS} FROM {_joined(store)} WHERE items.id > ? ORDER BY items.id"
+    for values in store.connection.execute(selected, (after,)):
+        found = _sifted(values, meta, version)
+        if isinstance(found, Lost):
+            raise Unsound("rows")
+        count += 1
+        yield found
+    if not after and count != meta.items:
+        raise Unsound("rows")
+
+
 def _all(store: Store, meta: Meta, highest: int) -> Iterator[Whole | Lost]:
     for values in _scan(store.connection, f"SELECT {_COLUMNS} FROM {_joined(store)} WHERE items.id > ?", highest):
         yield _sifted(values, meta, store.version())

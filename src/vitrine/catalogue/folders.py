@@ -29,6 +29,12 @@ def folder(name: str) -> Path:
     return storage.data_folder() / "catalogues" / name
 
 
+def staged(name: str) -> Path:
+    """Where a copy is made that becomes the catalogue of that name: see `copying`. Raises InputError."""
+    place = folder(name)
+    return place.with_name(f".copy-{place.name}")
+
+
 def exists(name: str) -> bool:
     """Whether there is a catalogue of that name. Raises InputError for what is no name."""
     return (folder(name) / "catalogue.sqlite").exists()
@@ -45,6 +51,11 @@ def find(name: str) -> Path:
     name.
     """
     if not exists(name):
+        if staged(name).exists():
+            raise CatalogueError(
+                f"The catalogue {name!r} is an unfinished copy; finish it with `vitrine index copy`, or throw it away"
+                f" with `vitrine index remove {name} --all`."
+            )
         there = f"there are {', '.join(names())}" if names() else "there is none yet"
         raise CatalogueError(
             f"There is no catalogue {name!r} ({there}); make it with `vitrine index add`, or the one of the demo with"
@@ -59,14 +70,33 @@ def making(name: str) -> Iterator[Path]:
 
     Raises CatalogueError when there is one already; StorageError.
     """
-    place = folder(name)
     if exists(name):
         raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
+    with making_at(folder(name), name) as made:
+        yield made
+
+
+@contextmanager
+def making_at(place: Path, name: str) -> Iterator[Path]:
+    """The same for a folder that is no catalogue yet, or not by its name. Raises as `making`."""
     _sweep(place.parent)
     made = storage.make_folder(place.with_name(f".new-{uuid.uuid4().hex}"))
     try:
         with sentences.final(name, place):
             yield made
+        publish(made, place, name)
+    except OSError as error:
+        raise storage.disk_error(error, place) from error
+    finally:
+        with suppress(StorageError):
+            storage.remove_folder(made)
+
+
+def publish(made: Path, place: Path, name: str) -> None:
+    """Move a folder that holds a whole catalogue to where the one of that name lies, or is made. Raises CatalogueError
+    where there is one; StorageError.
+    """
+    try:
         made.rename(place)
         storage.settle(place.parent)
     except OSError as error:
@@ -78,16 +108,16 @@ def making(name: str) -> Iterator[Path]:
                 f" `vitrine index remove {name} --all`."
             ) from error
         raise storage.disk_error(error, place) from error
-    finally:
-        with suppress(StorageError):
-            storage.remove_folder(made)
 
 
 def delete(name: str, only_empty: bool = False) -> None:
-    """Delete a whole catalogue, a damaged one too; or only if it holds no items. Raises CatalogueError when there is
-    none, or somebody else writes; StorageError.
+    """Delete a whole catalogue, a damaged one or an unfinished copy, too; or only if it holds no items.
+
+    Raises CatalogueError when there is none, or somebody else writes; StorageError.
     """
     place = folder(name)
+    if not place.exists() and staged(name).is_dir():
+        place = staged(name)
     if not place.is_dir():
         raise CatalogueError(f"There is no catalogue {name!r}; see `vitrine index list`.")
     if place.is_symlink():

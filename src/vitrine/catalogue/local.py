@@ -23,6 +23,7 @@ import numpy.typing as npt
 from vitrine import storage
 from vitrine.catalogue import (
     Damage,
+    Entry,
     Info,
     Item,
     Known,
@@ -142,9 +143,20 @@ class LocalCatalogue:
             return self._add(items)
 
     def _add(self, items: Sequence[Item]) -> list[int]:
-        meta = self._meta()
-        self._check_unmoved(meta)
-        dimensions = meta.dimensions
+        self._check_unmoved(self._meta())
+        self._check_items(items)
+        with self._told():
+            return writing.add(self._store, items)
+
+    def take(self, entries: Sequence[Entry], last: int = 0) -> None:
+        """See `copying.Movable`."""
+        with self.sole_writer(), self._told():
+            self._check_items([entry.item for entry in entries])
+            writing.take(self._store, entries, last)
+
+    def _check_items(self, items: Sequence[Item]) -> None:
+        """Raises CatalogueError for vectors of another shape, and for a source that comes twice."""
+        dimensions = self._meta().dimensions
         sources: set[str] = set()
         for item in items:
             if item.vector.shape != (dimensions,) or not np.isfinite(item.vector).all():
@@ -155,8 +167,6 @@ class LocalCatalogue:
             if item.source in sources:
                 raise CatalogueError(f"Two of the items come from {item.source}; a source can be there only once.")
             sources.add(item.source)
-        with self._told():
-            return writing.add(self._store, items)
 
     def remove(self, ids: Iterable[int]) -> int:
         with self._told():
@@ -213,6 +223,24 @@ class LocalCatalogue:
         if item is None:
             raise ItemError(f"The catalogue {self.name!r} has no item {id}.")
         return item
+
+    def entries(self, after: int = 0) -> Iterator[Entry]:
+        """See `copying.Movable`."""
+        with self._told(), self._store.reading():
+            for found in damage.whole(self._store, after):
+                row = found.row
+                vector = np.frombuffer(row.vector, "<f4").astype(np.float32)
+                item = Item(row.source, row.label, row.content, vector, found.thumbnail, row.cells(), found.stamp)
+                yield Entry(row.id, row.added, item)
+
+    def listed(self) -> Iterator[Known]:
+        """See `copying.Movable`."""
+        with self._told():
+            yield from self._store.listed()
+
+    def last(self) -> int:
+        """See `copying.Movable`."""
+        return self._meta().last
 
     def columns(self) -> dict[str, int]:
         with self._told():

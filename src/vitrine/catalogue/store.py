@@ -373,6 +373,15 @@ class Store:
                     break
                 yield Known(id, source, label, content, read_cells(columns), stamp)
 
+    def listed(self) -> Iterator[Known]:
+        """Every item, by id. Raises Unsound."""
+        with self.reading():
+            found = self.connection.execute(
+                f"SELECT id, source, label, content, items.columns, stamp FROM {self.items()} ORDER BY id"
+            )
+            for id, source, label, content, columns, stamp in found:
+                yield Known(id, source, label, content, read_cells(columns), stamp)
+
     def ids(self, sources: Iterable[str]) -> dict[str, int]:
         """Source -> id of those that are there."""
         with self.reading():

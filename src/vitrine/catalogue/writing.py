@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from vitrine.catalogue import Item, Known
+from vitrine.catalogue import Entry, Item, Known
 from vitrine.catalogue.store import Store
 from vitrine.catalogue.tables import (
     FORMAT_VERSION,
@@ -26,6 +26,7 @@ from vitrine.catalogue.tables import (
     insert,
     read_cells,
     write_cells,
+    write_last,
     write_meta,
 )
 
@@ -39,6 +40,18 @@ def add(store: Store, items: Sequence[Item]) -> list[int]:
         for item in items:
             write.delete("source = ?", item.source)
         return [write.insert(item, now) for item in items]
+
+
+def take(store: Store, entries: Iterable[Entry], last: int) -> None:
+    """Put items in under the ids that they have elsewhere; what has such an id or source here goes. last: ids up to
+    this one were given elsewhere, too.
+    """
+    with transaction(store) as write:
+        for entry in entries:
+            write.delete("source = ?", entry.item.source)
+            write.delete("id = ?", entry.id)
+            write.take(entry)
+        write.given(last)
 
 
 def remove(store: Store, ids: Iterable[int]) -> int:
@@ -128,6 +141,7 @@ class Write:
     meta: Meta
     came: int = 0
     went: int = 0
+    last: int = 0  # the highest id of what came with its own
     cells: Counter[str] = field(default_factory=Counter)
 
     def delete(self, condition: str, value: str | int) -> int:
@@ -140,13 +154,23 @@ class Write:
         return len(gone)
 
     def insert(self, item: Item, now: str) -> int:
-        self.came += 1
-        id = self.meta.last + self.came
+        id = max(self.meta.last, self.last) + 1
+        self.take(Entry(id, now, item))
+        return id
+
+    def take(self, entry: Entry) -> None:
+        item = entry.item
         vector = np.asarray(item.vector, "<f4").tobytes()
-        row = Row(id, item.source, item.label, item.content, now, columns_text(item), None, None, vector)
+        row = Row(entry.id, item.source, item.label, item.content, entry.added, columns_text(item), None, None, vector)
         insert(self.cursor, row, item.stamp, item.thumbnail)
         self.cells.update((item.columns or {}).keys())
-        return id
+        self.came += 1
+        self.last = max(self.last, entry.id)
+
+    def given(self, last: int) -> None:
+        if last > max(self.meta.last, self.last):
+            self.last = last
+            write_last(self.cursor, last)
 
     def refresh(self, row: Row, item: Known) -> None:
         columns = columns_text(item)
@@ -163,7 +187,7 @@ class Write:
             before,
             generation=before.generation + bool(self.came or self.went),
             items=before.items + self.came - self.went,
-            last=before.last + self.came,
+            last=max(before.last, self.last),
         )
         write_meta(self.cursor, after)
         write_cells(self.cursor, self.cells)

@@ -17,6 +17,8 @@ exchange.py  vitrine index export|import
 backup.py    vitrine index backup|restore
 files.py     what backup, restore, export and import share
 rebuild.py   vitrine index rebuild
+copying.py   vitrine index copy
+plan.py      vitrine index plan
 map.py       vitrine map
 fill.py      what add and sync share
 model.py     vitrine model card

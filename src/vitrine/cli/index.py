@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrine.cli import backup, duplicates, exchange, output, rebuild, sync
+from vitrine.cli import backup, copying, duplicates, exchange, output, plan, rebuild, sync
 from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, check_folder, filling, name_of, tell
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
@@ -24,6 +24,8 @@ app.command("import")(exchange.import_)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("rebuild")(rebuild.rebuild)
+app.command("copy")(copying.copy)
+app.command("plan")(plan.plan)
 
 Name = Annotated[str, typer.Argument(help="The catalogue.")]
 
