@@ -48,5 +48,5 @@ clean:
 
 .venv/dev: .venv/python pyproject.toml constraints.txt
 	@echo "Installing vitrine with training and development tools into .venv ..."
-	@$(PIP) install -c constraints.txt -e '.[train,parquet,dev]'
+	@$(PIP) install -c constraints.txt -e '.[train,parquet,scale,dev]'
 	@touch $@ .venv/base

@@ -14,6 +14,7 @@ from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.staging import LocalStaging
 from vitrine.encoder import Encoder
 from vitrine.indexing import folder as folders
+from vitrine.indexing import here
 from vitrine.indexing import rebuild as rebuilding
 
 State = dict[int, Item]  # by id
@@ -58,7 +59,7 @@ def write(home: str, seed: int, size: int, told: Connection) -> None:
 def sync(home: str, folder: str, told: Connection) -> None:
     """Bring the catalogue "shop" to agree with the folder, in small batches."""
     os.environ["VITRINE_HOME"] = home
-    folders.BATCH = 4
+    here.BATCH = 4
     with LocalCatalogue.open("shop") as catalogue:
         told.send_bytes(b"begun")
         folders.FolderSync(catalogue.encoder(), Path(folder)).run(catalogue)

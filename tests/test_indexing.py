@@ -19,7 +19,7 @@ from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import DataError, InputError
-from vitrine.indexing import Report, data_set, folder, reading
+from vitrine.indexing import Report, data_set, folder, here, reading
 from vitrine.indexing.folder import FolderSync, How
 from vitrine.indexing.reading import Reader
 from vitrine.spec import ImageSpec
@@ -113,7 +113,7 @@ def test_a_folder_with_labels_changes_and_unreadable_files(
 def test_a_stopped_run_goes_on(
     drawn: Splits, encoder: Encoder, catalogue: LocalCatalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "BATCH", 8)
+    monkeypatch.setattr(here, "BATCH", 8)
     save_folder(drawn.test[:30], tmp_path / "photos", by_class=False)
 
     def stop(done: int, total: int, /) -> None:
@@ -426,7 +426,7 @@ def test_after_ctrl_c_no_further_picture_is_begun(
 ) -> None:
     monkeypatch.setattr(storage, "cores", lambda: 1)
     monkeypatch.setattr(reading, "PART", 20)
-    monkeypatch.setattr(folder, "BATCH", 40)
+    monkeypatch.setattr(here, "BATCH", 40)
     begun: list[str] = []
     waiting = threading.Event()
     decode = reading.decode

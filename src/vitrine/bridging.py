@@ -17,6 +17,7 @@ docs/decisions/0009-two-models.md has the reasons, and how it is measured.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +131,23 @@ class View:
         return Said(outputs, outputs.embeddings)
 
 
+class Sees(Protocol):
+    """Knows which models a picture is for."""
+
+    def see(self, opened: Opened) -> View:
+        """Raises ImageError; ModelFileError where a model is needed and damaged."""
+        ...
+
+
+def see(opened: Opened, own: Encoder, bridge: Bridge | None) -> View:
+    """A picture as a catalogue's model sees it, or for a photo both. Raises ImageError."""
+    if bridge is not None:
+        return bridge.see(opened)
+    image = opened.reread(own)
+    seen = images.prepare(image, own.card.image)
+    return View(image, seen, own, seen)
+
+
 @dataclass
 class Viewer:
     """What pictures are seen with that a catalogue is asked about: its own model, and for photos the two together where
@@ -159,11 +177,7 @@ class Viewer:
 
     def see(self, opened: Opened) -> View:
         """The same, for who knows that it is possible. Raises as `look`."""
-        if opened.is_photo and self.bridge:
-            return self.bridge.see(opened)
-        image = opened.reread(self.own)
-        own = images.prepare(image, self.own.card.image)
-        return View(image, own, self.own, own)
+        return see(opened, self.own, self.bridge if opened.is_photo else None)
 
     def together(self, pictures: Sequence[Given], pixels: int = images.MAX_PIXELS) -> tuple[Encoder, list[Pixels]]:
         """The model that is to see all of these pictures, and what it sees of each, (h, w, c). Raises as `look`."""

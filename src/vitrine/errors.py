@@ -9,6 +9,7 @@
     ├── ModelFileError        a model file: not ours, too new, damaged
     ├── CatalogueError        a catalogue: missing, made by another model, damaged
     │   └── ItemError         it has no item of that id
+    ├── ClusterError          a Ray cluster: not there, not usable, gone
     ├── StorageError          the disk: read-only, full, no permission
     └── MissingExtraError     an optional part of vitrine is not installed
 
@@ -51,6 +52,10 @@ class CatalogueError(VitrineError):
 
 class ItemError(CatalogueError):
     """A catalogue has no item of that id."""
+
+
+class ClusterError(VitrineError):
+    """A Ray cluster is not there, cannot be used, or broke off."""
 
 
 class StorageError(VitrineError):

@@ -12,6 +12,7 @@ unseen.py    vitrine evaluate RECIPE --protocol unseen-classes
 report.py    vitrine report
 index.py     vitrine index add|list|info|verify|remove
 sync.py      vitrine index sync
+engine.py    its --engine
 duplicates.py  vitrine index duplicates
 exchange.py  vitrine index export|import
 backup.py    vitrine index backup|restore

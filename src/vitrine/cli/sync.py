@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitrine.cli import engine as engines
 from vitrine.cli import output
 from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, check_folder, filling, name_of, tell
 from vitrine.errors import CatalogueError, VitrineError
@@ -39,6 +40,8 @@ def sync(
     interval: Annotated[
         float, typer.Option("--interval", min=0.1, max=_DAY, help="Seconds between looks with --watch.")
     ] = 5.0,
+    engine: engines.Name = "here",
+    ray_address: engines.Address = None,
     as_json: output.Json = False,
 ) -> None:
     """Bring a catalogue to agree with a folder: new pictures are added, changed ones embedded anew, gone ones taken
@@ -48,12 +51,15 @@ def sync(
     """
     from vitrine.datasets import image_folder
     from vitrine.indexing.folder import FolderSync, How
+    from vitrine.indexing.here import Here
 
     check_folder(folder)
+    where = engines.engine(engine, ray_address)
     name = catalogue or name_of(folder)
     files, _ = image_folder.find(folder)  # what is no folder makes no catalogue
     with filling(name, Wish(model, index, files, mend=True, keep_empty=watch)) as filled:
-        looking = FolderSync(filled.encoder, Path(folder), How(allow_empty=allow_empty, columns=columns, reread=reread))
+        how = How(allow_empty=allow_empty, columns=columns, reread=reread)
+        looking = FolderSync(filled.encoder, Path(folder), how, where)
         with output.stage(f"Bring {name} up to date") as progress:
             report = looking.run(filled.catalogue, progress)
         outcome = Outcome.of(filled, report)
@@ -65,6 +71,7 @@ def sync(
         output.say(f"vitrine: {error}")
     if watch:
         looking.how = replace(looking.how, reread=False, calm=_CALM)
+        looking.engine = Here()  # a cluster is for the many at once
         output.say(f"Watching {folder}; stop with Ctrl-C.")
         _watch(looking, outcome, interval, as_json)
 

@@ -2,7 +2,11 @@
 
 data_set.py     every image of a data set
 folder.py       a folder of pictures, once or again and again: what is new, changed or gone
-reading.py      its pictures read, decoded and embedded on all cores
+reading.py      its pictures read, decoded and embedded; what an engine does
+here.py         the engine of this machine: all its cores
+on_ray.py       the engine of many machines: a Ray cluster
+ray_worker.py   what runs there
+ray_cluster.py  Ray found or started, asked what it sees, and left as it was
 rebuild.py      what is there already, by another model
 items_csv.py    what a CSV beside the pictures says of them
 """

@@ -26,11 +26,12 @@ from vitrine.datasets.image_folder import Unreadable, find
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError
 from vitrine.indexing import Report, Unmatched, items_csv
+from vitrine.indexing.here import Here
 from vitrine.indexing.items_csv import Table
-from vitrine.indexing.reading import Decoded, Reader, Refused, Wanted, look
+from vitrine.indexing.reading import Decoded, Engine, Reader, Refused, Wanted, look
 from vitrine.progress import Progress, silent
 
-BATCH = 500
+_CHUNK = 5000  # items that are given other columns at once
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ class FolderSync:
     picture is its first sub-folder's name.
     """
 
-    def __init__(self, encoder: Encoder, folder: Path, how: How = DEFAULT) -> None:
+    def __init__(self, encoder: Encoder, folder: Path, how: How = DEFAULT, engine: Engine | None = None) -> None:
+        """engine: where pictures are decoded and embedded; None for this machine."""
         self.encoder = encoder
+        self.engine = engine or Here()
         self._folder = os.path.abspath(folder)
         self.how = how
         self._models = Models(one_thread=True)
@@ -78,7 +81,7 @@ class FolderSync:
             one = _Pass(catalogue, self.encoder, self._folder, self.how, Report(unreadable=refused), self._models)
             one.compare(found, self._table(), self._unreadable)
             self.seconds = time.perf_counter() - start
-            one.read(progress)
+            one.read(self.engine, progress)
             one.refresh()
             if self.how.drop:
                 one.drop(root)
@@ -176,30 +179,11 @@ class _Pass:
 
     # --- doing it
 
-    def read(self, progress: Progress) -> None:
-        """Decode, embed and add; while one batch is written, the next is decoded and embedded."""
-        batches = [self.wanted[first : first + BATCH] for first in range(0, len(self.wanted), BATCH)]
-        done = 0
-        if not batches:
-            return
-        single = self.encoder.on_one_thread()
-        reader = Reader(single, self._viewer(single))
-        with images.decoders() as pool:
-            try:
-                following = reader.submit(pool, batches[0])
-                for number, batch in enumerate(batches, 1):
-                    parts = following
-                    following = reader.submit(pool, batches[number]) if number < len(batches) else []
-                    pictures: list[Decoded | Refused] = []
-                    for part in parts:
-                        pictures += part.result()
-                        progress(done + len(pictures), len(self.wanted))
-                    done += len(batch)
-                    self._take(batch, pictures)
-            except BaseException:
-                reader.stopped.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+    def read(self, engine: Engine, progress: Progress) -> None:
+        """Decode, embed and add."""
+        if self.wanted:
+            single = self.encoder.on_one_thread()
+            engine.read(self.wanted, Reader(single, self._viewer(single)), self._take, progress)
 
     def _viewer(self, own: Encoder) -> Viewer | None:
         """For photos, where the catalogue is of what looks like Fashion-MNIST; if more comes than is there, then by
@@ -214,7 +198,7 @@ class _Pass:
             return viewer if viewer.possible() else None
         return viewer if choosing.for_files([one.file for one in self.wanted]).model == choosing.DEFAULT else None
 
-    def _take(self, batch: list[Wanted], pictures: list[Decoded | Refused]) -> None:
+    def _take(self, batch: Sequence[Wanted], pictures: Sequence[Decoded | Refused]) -> None:
         """Add one batch."""
         items, replaced = [], 0
         for wanted, picture in zip(batch, pictures, strict=True):
@@ -235,8 +219,8 @@ class _Pass:
         return Item(wanted.file, label, picture.content, vector, picture.thumbnail, wanted.columns, picture.stamp)
 
     def refresh(self) -> None:
-        for first in range(0, len(self.refreshed), 10 * BATCH):
-            self.catalogue.refresh(self.refreshed[first : first + 10 * BATCH])
+        for first in range(0, len(self.refreshed), _CHUNK):
+            self.catalogue.refresh(self.refreshed[first : first + _CHUNK])
 
     def drop(self, root: tuple[int, int] | None) -> None:
         """Take out what is gone. root: what the folder was when it was looked through."""

@@ -1,24 +1,26 @@
-"""Pictures of a folder read, decoded and embedded on all cores."""
+"""Pictures read, decoded and embedded: the same wherever that happens, and whoever hands them out (`Engine`)."""
 
-import math
 import os
 import threading
 import time
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from vitrine import images, storage
-from vitrine.bridging import Viewer
+from vitrine import images
+from vitrine.bridging import Sees
 from vitrine.catalogue import Columns, Known, Vectors, content_hash
 from vitrine.choosing import Opened
 from vitrine.encoder import Encoder
 from vitrine.errors import ImageError
 from vitrine.images import Pixels
+from vitrine.progress import Progress
 
-PART = 25  # pictures that one thread decodes and embeds at a time, at most
+PART = 25  # pictures that are embedded together, at most
 GRAIN = 2.0  # seconds: FAT's times are the coarsest
 
 
@@ -52,21 +54,21 @@ class Refused:
     reason: str
 
 
+Take = Callable[[Sequence[Wanted], Sequence[Decoded | Refused]], None]
+"""What is done with pictures that were read: each with what became of it."""
+
+
 @dataclass(frozen=True)
 class Reader:
-    """Decodes and embeds pictures on the threads of a pool. encoder: on one thread. viewer: where photos are embedded
-    by two models. stopped: when set, no further picture is begun.
+    """Decodes and embeds pictures. encoder: on one thread. viewer: where photos are embedded by two models. stopped:
+    when set, no further picture is begun.
     """
 
     encoder: Encoder
-    viewer: Viewer | None = None
+    viewer: Sees | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def submit(self, pool: ThreadPoolExecutor, batch: list[Wanted]) -> list["Future[list[Decoded | Refused]]"]:
-        size = min(PART, math.ceil(len(batch) / storage.cores()))
-        return [pool.submit(self._embed, batch[first : first + size]) for first in range(0, len(batch), size)]
-
-    def _embed(self, wanted: list[Wanted]) -> list[Decoded | Refused]:
+    def embed(self, wanted: Sequence[Wanted]) -> list[Decoded | Refused]:
         """Those pictures, decoded and embedded. Raises CancelledError where it was stopped."""
         pictures = []
         for one in wanted:
@@ -93,6 +95,16 @@ class Reader:
         view = self.viewer.see(Opened.read(written, file))
         small = images.thumbnail(view.picture)
         return (None, small, view.run().vectors[0]) if view.bridge else (view.own, small, None)
+
+
+class Engine(Protocol):
+    """Where pictures are read, decoded and embedded."""
+
+    def read(self, wanted: Sequence[Wanted], reader: Reader, take: Take, progress: Progress) -> None:
+        """Hand over each of these pictures once, batch by batch, in their order and on the thread of the caller.
+        reader: with the models. Raises what `take` and `progress` do, and what is in the way of the engine itself.
+        """
+        ...
 
 
 def look(file: str) -> tuple[str, float]:

@@ -1,0 +1,38 @@
+"""--engine: where `index sync` decodes and embeds."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vitrine.cli import output
+from vitrine.errors import InputError
+
+if TYPE_CHECKING:
+    from vitrine.indexing.reading import Engine
+
+Name = Annotated[
+    Literal["here", "ray"], typer.Option("--engine", help="Where pictures are embedded: here, or on a Ray cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", help="The head of the cluster, HOST:PORT.", show_default="a Ray is started on this machine"
+    ),
+]
+
+
+def engine(name: str, address: str | None) -> "Engine":
+    """Raises InputError for an address without a cluster; MissingExtraError."""
+    if name == "ray":
+        output.check_extra("pyarrow", "scale", "--engine ray needs")
+        from vitrine.indexing import ray_cluster
+        from vitrine.indexing.on_ray import OnRay
+
+        ray_cluster.keep_quiet()
+        output.check_extra("ray.data", "scale", "--engine ray needs")
+        return OnRay(address)
+    if address is not None:
+        raise InputError("--ray-address is for --engine ray; say that, too, or leave it out.")
+    from vitrine.indexing.here import Here
+
+    return Here()

@@ -1,0 +1,290 @@
+"""--engine ray. What needs no cluster is quick; the rest runs on real ones: processes of Ray on this machine."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pictures import Cli, one_sentence, save_folder, written
+from vitrine.catalogue.local import LocalCatalogue
+from vitrine.datasets import Splits
+from vitrine.errors import ClusterError, ModelFileError
+from vitrine.indexing import on_ray, ray_cluster, ray_worker
+from vitrine.indexing.reading import Decoded, Refused
+
+STORE = 150 * 2**20
+PROGRAM = "from vitrine.indexing import on_ray; on_ray.BATCH = 50; from vitrine.cli import main; main()"
+
+
+@pytest.fixture
+def shop(drawn: Splits, tmp_path: Path) -> Path:
+    """A hundred pictures of ten classes, and one that is none."""
+    save_folder(drawn.train[:100], tmp_path / "shop")
+    (tmp_path / "shop" / "Dress" / "broken.jpg").write_text("text")
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """Four hundred pictures that take long to decode, of eight kinds."""
+    place = tmp_path / "long"
+    place.mkdir()
+    kinds = []
+    for seed in range(8):
+        grid = np.random.default_rng(seed).integers(0, 256, (60, 60, 3), np.uint8)
+        kinds.append(written(Image.fromarray(grid).resize((1800, 1800), Image.Resampling.NEAREST), compress_level=1))
+    for number in range(400):
+        (place / f"{number:03d}.png").write_bytes(kinds[number % 8])
+    return place
+
+
+# --- what needs no cluster
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "head", "head:port", ":6379", "10.0.0.1:70000", ""])
+def test_what_is_no_address(address: str, shop: Path, cli: Cli) -> None:
+    code, out, error = cli("index", "sync", shop, "--engine", "ray", "--ray-address", address)
+    assert (code, out) == (2, "")
+    assert one_sentence(error)
+    assert "HOST:PORT" in error
+
+
+def test_nobody_listens(shop: Path, cli: Cli) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, _, error = cli("index", "sync", shop, "--engine", "ray", "--ray-address", address)
+    assert code == 2
+    assert one_sentence(error)
+    assert f"Nothing answers at --ray-address {address} (Connection refused)" in error
+    assert cli("index", "list") == (0, "", cli("index", "list")[2])  # no catalogue came of it
+
+
+def test_who_listens_is_not_ray(shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "_GREET", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        code, _, error = cli("index", "sync", shop, "--engine", "ray", "--ray-address", address)
+    assert code == 2
+    assert one_sentence(error)
+    assert "is not Ray" in error
+
+
+def test_an_address_without_the_engine(shop: Path, cli: Cli) -> None:
+    code, _, error = cli("index", "sync", shop, "--ray-address", "127.0.0.1:6379")
+    assert code == 2
+    assert "--ray-address is for --engine ray" in error
+
+
+@pytest.mark.parametrize("missing", ["ray", "pyarrow", "pandas"])
+def test_what_is_not_installed(missing: str, shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("ray", missing)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    code, _, error = cli("index", "sync", shop, "--engine", "ray")
+    assert code == 2
+    assert f"--engine ray needs {missing}" in error
+    assert "pip install 'vitrine[scale]'" in error
+
+
+def test_ray_is_not_loaded_without_need(shop: Path) -> None:
+    program = (
+        f"import sys; from vitrine.cli import main; sys.argv[1:] = ['index', 'sync', {str(shop)!r}]\ntry: main()\n"
+    )
+    said = _python(program + "finally: print(sorted({'ray', 'pandas', 'pyarrow'} & set(sys.modules)))")
+    assert said.stdout.endswith("[]\n")
+
+
+@dataclass
+class _Ref:
+    version: str
+    sizes: list[int | None]
+
+
+def test_what_a_worker_answers_is_what_the_plain_engine_says(shop: Path) -> None:
+    import pyarrow as pa
+
+    vector = np.linspace(0, 1, 5, dtype=np.float32)
+    for picture in (
+        Decoded("c", "s", None, b"png", vector),
+        Decoded("c", None),
+        Refused(None, "why"),
+        Refused("s", ""),
+    ):
+        table = pa.Table.from_pylist([ray_worker._answer(3, picture)], schema=ray_worker.ANSWERS)
+        back = ray_worker.picture(table.to_pylist()[0])
+        assert repr(back) == repr(picture)
+
+
+def test_what_went_wrong_on_a_worker_is_said_here() -> None:
+    class Wrapped(Exception):
+        cause = ModelFileError("it is damaged")
+
+    try:
+        raise RuntimeError("Ray") from Wrapped()
+    except RuntimeError as error:
+        with pytest.raises(ModelFileError, match="it is damaged"):
+            on_ray._raise_ours(error)
+    on_ray._raise_ours(RuntimeError("Ray"))  # not ours
+
+
+# --- on a cluster
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two machines of one core each, as far as Ray knows."""
+    ray_cluster.keep_quiet()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": STORE})
+        try:
+            made.add_node(num_cpus=1, object_store_memory=STORE)
+            yield made
+        finally:
+            made.shutdown()
+
+
+def _python(program: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    line = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+
+
+def _sync(folder: Path, name: str, *more: object) -> dict[str, Any]:
+    """What `index sync --json` says, and that it says nothing else."""
+    ended = _python(PROGRAM, "index", "sync", folder, "--catalogue", name, "--json", *more)
+    assert ended.returncode == 0, ended.stderr
+    said: dict[str, Any] = json.loads(ended.stdout)
+    lines = ended.stderr.splitlines()
+    expected = ("Bring ", "Check ", "Left out: ", "  ", f"{name} is searched by ")
+    assert [line for line in lines if not line.startswith(expected)] == []
+    return said
+
+
+def _check_alike(first: str, second: str) -> None:
+    """Both hold the same, bit for bit, under the same ids."""
+    with LocalCatalogue.open(first) as a, LocalCatalogue.open(second) as b:
+        ids, vectors, sources = a.vectors()
+        assert len(ids)
+        assert np.array_equal(ids, b.vectors()[0])
+        assert np.array_equal(vectors, b.vectors()[1])
+        assert sources == b.vectors()[2]
+        assert list(a.known()) == list(b.known())
+        assert all(a.item(id).thumbnail == b.item(id).thumbnail for id in ids.tolist())
+
+
+@pytest.mark.slow
+def test_two_machines_make_the_catalogue_that_one_process_makes(shop: Path, cluster: Any) -> None:
+    time.sleep(2.1)  # from then on the files' times prove something
+    plain = _sync(shop, "plain")
+    on_two = _sync(shop, "two", "--engine", "ray", "--ray-address", cluster.address)
+    assert (on_two["added"], len(on_two["unreadable"])) == (100, 1)
+    assert {**on_two, "catalogue": "plain"} == plain
+    _check_alike("plain", "two")
+
+    Image.new("L", (28, 28), 99).save(changed := shop / "Dress" / "0003.png")
+    (shop / "Bag" / "0008.png").unlink()
+    (shop / "Dress" / "broken.jpg").unlink()
+    for name, engine in (("plain", ()), ("two", ("--engine", "ray", "--ray-address", cluster.address))):
+        said = _sync(shop, name, *engine)
+        assert [said[key] for key in ("added", "replaced", "removed", "unchanged")] == [0, 1, 1, 98]
+    _check_alike("plain", "two")
+
+    time.sleep(2.1)
+    os.utime(changed)  # it is read again, and found to be the same
+    time.sleep(2.1)
+    assert _sync(shop, "two", "--engine", "ray", "--ray-address", cluster.address)["unchanged"] == 99
+    # nothing is to be read: no cluster is asked
+    assert _sync(shop, "two", "--engine", "ray", "--ray-address", "127.0.0.1:1")["unchanged"] == 99
+
+
+@pytest.mark.slow
+def test_a_machine_that_dies_in_the_middle_takes_nothing_along(long: Path, cluster: Any) -> None:
+    other = cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    arguments = ["index", "sync", long, "--catalogue", "killed", "--json", "--engine", "ray"]
+    arguments += ["--ray-address", cluster.address]
+    line = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        items = _wait_for_items("killed", 1)
+        assert items < 300
+        cluster.remove_node(other, allow_graceful=False)
+        out, error = running.communicate(timeout=300)
+    assert running.returncode == 0, error
+    assert json.loads(out)["added"] == 400
+    assert error.splitlines()[2:] == []
+    _sync(long, "plain")
+    _check_alike("plain", "killed")
+
+
+def _wait_for_items(name: str, least: int) -> int:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        try:
+            with LocalCatalogue.open(name) as opened:
+                if len(opened) >= least:
+                    return len(opened)
+        except Exception:  # it is not there yet
+            continue
+    raise AssertionError("nothing came in two minutes")
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_sound_catalogue_and_no_ray(long: Path, cli: Cli) -> None:
+    line = [sys.executable, "-c", PROGRAM, "index", "sync", str(long), "--catalogue", "stopped", "--engine", "ray"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        _wait_for_items("stopped", 1)
+        assert _rays(running.pid)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        _, error = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "run the same command again to go on" in error
+    assert "Traceback" not in error
+    end = time.monotonic() + 20
+    while _rays(running.pid) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert _rays(running.pid) == []
+    assert cli("index", "verify", "stopped")[0] == 0
+    kept = len(LocalCatalogue.open("stopped"))
+    assert 0 < kept < 400
+    said = _sync(long, "stopped")
+    assert (said["added"], said["unchanged"]) == (400 - kept, kept)
+
+
+def _rays(session: int) -> list[str]:
+    """The processes of Ray in that session of the system's."""
+    listed = subprocess.run(["ps", "-s", str(session), "-o", "args="], capture_output=True, text=True, check=False)
+    return [line for line in listed.stdout.splitlines() if "ray" in line and "index sync" not in line]
+
+
+@pytest.mark.slow
+def test_a_ray_of_another_version(shop: Path, cluster: Any) -> None:
+    from ray._raylet import GcsClient
+
+    place = (b"CLUSTER_METADATA", b"cluster")
+    client = GcsClient(address=cluster.address)
+    kept = client.internal_kv_get(*place)
+    assert kept is not None
+    client.internal_kv_put(place[0], json.dumps({**json.loads(kept), "ray_version": "2.1.0"}).encode(), True, place[1])
+    try:
+        with (
+            pytest.raises(ClusterError, match=r"2\.1\.0.*install the same versions"),
+            ray_cluster.connected(cluster.address),
+        ):
+            pass
+    finally:
+        client.internal_kv_put(place[0], kept, True, place[1])
