@@ -66,7 +66,8 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[None]
     hush()
     try:
         _start(address, workers)
-        yield
+        with _mute():
+            yield
     finally:
         ray.shutdown()
 
@@ -187,6 +188,18 @@ def line(error: BaseException) -> str:
     """The last line of what Ray says: above it is a traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
+@contextmanager
+def _mute() -> Iterator[None]:
+    """Ray prints on standard output, whatever it is told, that a machine went away: among our JSON."""
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = True
 
 
 @contextmanager
