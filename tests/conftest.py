@@ -20,7 +20,7 @@ from vitrine.datasets import Splits, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
 from vitrine.indexing.folder import FolderSync
 
-pytest_plugins = ["page_fixtures", "server_fixtures"]
+pytest_plugins = ["milvus_fixtures", "page_fixtures", "server_fixtures"]
 REAL_DATA = os.environ.get("VITRINE_DATA")
 
 

@@ -15,7 +15,6 @@ from pictures import Cli, one_sentence, save_folder
 from small_models import photo_model, small_model
 from vitrine import bridging, images, metrics, modelfile
 from vitrine.bridging import Bridge, Viewer
-from vitrine.catalogue import sampling
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.choosing import Opened
 from vitrine.datasets import Splits
@@ -137,14 +136,14 @@ def test_a_catalogue_of_photos_or_of_another_model_is_asked_as_before(
 
 def test_a_sample_is_spread_over_all_items(served: Path) -> None:
     with LocalCatalogue.open("shop") as opened:
-        small = sampling.thumbnails(opened, 10)
+        small = opened.sample(10)
         ids = [id for id in range(1, 51) if opened.item(id).thumbnail in small]
         assert len(small) == 10
         assert [id for id in ids if id % 5 == 1] == [1, 6, 11, 16, 21, 26, 31, 36, 41, 46]
         opened.remove(range(1, 49))
-        assert len(sampling.thumbnails(opened, 10)) == 1
+        assert len(opened.sample(10)) == 1
         opened.remove([49, 50])
-        assert sampling.thumbnails(opened, 10) == []
+        assert opened.sample(10) == []
 
 
 # --- at the edges
@@ -261,8 +260,8 @@ def test_a_catalogue_that_wants_photos_or_that_is_alone_costs_no_look(
 ) -> None:
     (red.parent / "photos").mkdir()
     red.rename(red.parent / "photos" / "red.jpg")
-    for name in ("is_joint", "sampling"):
-        monkeypatch.setattr(bridging, name, None)
+    monkeypatch.setattr(bridging, "is_joint", None)
+    monkeypatch.setattr(LocalCatalogue, "sample", None)
     monkeypatch.setattr("vitrine.choosing.for_files", None)
     with LocalCatalogue.create("photos", known) as catalogue:
         assert FolderSync(known, red.parent / "photos").run(catalogue).added == 1

@@ -320,6 +320,7 @@ def test_a_filter_that_takes_too_long(connect: Connect, monkeypatch: pytest.Monk
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 
     def slow(desk: desks.Desk, id: int) -> answers.Answer:
+        assert isinstance(desk.catalogue, LocalCatalogue)
         with desk.catalogue.reading() as opened:
             return {"count": opened.connection.execute(endless).fetchone()[0]}
 

@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import choosing, images, metrics
-from vitrine.catalogue import Vectors, sampling
-from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue import Catalogue, Vectors
 from vitrine.choosing import Models, Opened
 from vitrine.encoder import Encoder, Outputs
 from vitrine.errors import ImageError
@@ -156,7 +155,7 @@ class Viewer:
     """
 
     own: Encoder
-    catalogue: LocalCatalogue
+    catalogue: Catalogue
     models: Models = field(default_factory=Models)
     _grey: tuple[int, bool] | None = None  # what is known of the items, and when
 
@@ -206,7 +205,7 @@ class Viewer:
         """
         size = len(self.catalogue).bit_length()
         if self._grey is None or self._grey[0] != size:
-            found = [_is_grey(small) for small in sampling.thumbnails(self.catalogue, _SAMPLE)]
+            found = [_is_grey(small) for small in self.catalogue.sample(_SAMPLE)]
             self._grey = size, found.count(True) > found.count(False)
         return self._grey[1]
 

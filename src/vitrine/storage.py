@@ -2,7 +2,7 @@
 
 `VITRINE_HOME` puts everything that vitrine keeps under one folder; otherwise the platform's own data and cache folders
 are used. `VITRINE_DATA` names a folder that holds data sets and is never written to, `VITRINE_TOKEN` the token of
-`vitrine serve`.
+`vitrine serve`, `VITRINE_MILVUS` a file about Milvus servers, `VITRINE_MILVUS_TOKEN` what they let us in with.
 """
 
 import errno
@@ -52,6 +52,20 @@ def user_data_sets() -> Path | None:
 def server_token() -> str | None:
     """What `VITRINE_TOKEN` says, if anything: who sends it to `vitrine serve` may change the catalogue."""
     return os.environ.get("VITRINE_TOKEN") or None
+
+
+def milvus_token() -> str | None:
+    """What `VITRINE_MILVUS_TOKEN` says, if anything: user:password, or a key, for catalogues on Milvus."""
+    return os.environ.get("VITRINE_MILVUS_TOKEN") or None
+
+
+def milvus_file() -> Path | None:
+    """The file that says how Milvus servers are used: the one that `VITRINE_MILVUS` names, or milvus.toml in the data
+    folder if there is one.
+    """
+    named = os.environ.get("VITRINE_MILVUS")
+    usual = data_folder() / "milvus.toml"
+    return Path(named).expanduser() if named else usual if usual.is_file() else None
 
 
 def memory() -> int:

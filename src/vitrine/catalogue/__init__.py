@@ -1,5 +1,6 @@
 """Catalogues: collections of pictures that can be searched by picture.
 
+by_name.py        any catalogue, by its name: on this machine or on Milvus
 local.py          on one machine: SQLite is the truth, FAISS the speed
 folders.py        where catalogues live, by name; how one is made and deleted
 sentences.py      what a catalogue refuses, and what it has lost, in words
@@ -19,19 +20,25 @@ parquet.py        a catalogue as a Parquet file, and from one
 moving.py         new vectors, on the way to another model
 copying.py        from one catalogue into another, of any kind; staging.py: where that is done on one machine
 plan.py           what so many items take, by rules
+milvus.py         on a Milvus server, with what begins with milvus_
 backup.py         a catalogue in one file with its model, and from one
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from vitrine.catalogue.filters import Filter
+from vitrine.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from vitrine.encoder import Encoder
 
 Vectors = npt.NDArray[np.float32]
 Columns = dict[str, str | int | float]
@@ -94,6 +101,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A state of a catalogue. identity: of its model. generation: rises when items come or go."""
+
+    identity: str
+    generation: int
+
+
+@dataclass(frozen=True)
 class Lost:
     """An item that can no longer be read whole. source: None where that cannot be read, either."""
 
@@ -131,14 +146,44 @@ class Info:
     columns: dict[str, int]
 
 
-class Catalogue(Protocol):
-    """What every back end can do. Every method raises CatalogueError or StorageError when the back end refuses."""
+class Collecting(Protocol):
+    """New vectors, on the way to another model."""
 
-    name: str
+    def ids(self) -> set[int]:
+        """Of the items whose new vector is there."""
+        ...
+
+    def add(self, vectors: Iterable[tuple[int, bytes]]) -> None:
+        """Keep these, by id: all or none. bytes: float32, little-endian."""
+        ...
+
+
+class Catalogue(Protocol):
+    """What every back end can do; for one thread at a time. Every method raises CatalogueError or StorageError when the
+    back end refuses.
+    """
+
+    @property
+    def name(self) -> str:
+        """As it is named on the command line."""
+        ...
+
+    @property
+    def place(self) -> Path:
+        """The folder where this machine keeps the catalogue's map."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def __len__(self) -> int:
         """How many items there are."""
         ...
+
+    def close(self) -> None: ...
+
+    # --- changes
 
     def add(self, items: Sequence[Item]) -> list[int]:
         """Put items in, all or none, and return their ids, which are never used again. One whose source is there
@@ -156,6 +201,12 @@ class Catalogue(Protocol):
         """
         ...
 
+    def sole_writer(self) -> AbstractContextManager[None]:
+        """While it lasts, nobody else can write. Raises CatalogueError when somebody does."""
+        ...
+
+    # --- searching
+
     def search(
         self, vectors: Vectors, k: int, threshold: float | None = None, where: Filter | None = None, offset: int = 0
     ) -> list[list[Match]]:
@@ -163,6 +214,22 @@ class Catalogue(Protocol):
         `offset`; none below the threshold, only items that meet the filter.
         """
         ...
+
+    def use_index(self, kind: str) -> None:
+        """Search by that kind of index from the next `save_index` on; "auto" chooses. Raises InputError for what is no
+        kind.
+        """
+        ...
+
+    def save_index(self) -> None:
+        """Make the index ready for the next opening, where that is not done by itself."""
+        ...
+
+    def give_up_when(self, given_up: Callable[[], bool]) -> None:
+        """From now on, what takes long asks this now and then, and raises InputError when it is so."""
+        ...
+
+    # --- reading
 
     def known(self, folder: str = "") -> Iterator[Known]:
         """Every item whose source begins with that text, by source in code point order. Nothing may be written before
@@ -182,12 +249,76 @@ class Catalogue(Protocol):
         """Raises CatalogueError when there is none of that id."""
         ...
 
+    def sample(self, most: int) -> list[bytes]:
+        """The small pictures of at most so many items, from all over the catalogue."""
+        ...
+
     def columns(self) -> dict[str, int]:
         """The names of the CSV's columns to the number of items that have something there."""
         ...
 
+    def labels(self, most: int) -> dict[str, int]:
+        """The labels that most items have, to the number of those items, most first."""
+        ...
+
     def info(self) -> Info: ...
 
-    def sole_writer(self) -> AbstractContextManager[None]:
-        """While it lasts, nobody else can write. Raises CatalogueError when somebody does."""
+    def reading(self) -> AbstractContextManager[object]:
+        """While it lasts, all that is read is of one moment, whatever others write: where the back end can do that."""
+        ...
+
+    def moment(self) -> Moment:
+        """Which state this is."""
+        ...
+
+    def changes(self) -> tuple[object, ...]:
+        """What changes with every change, of a label, too, which the generation does not tell. It may change at other
+        times.
+        """
+        ...
+
+    def replaced(self) -> bool:
+        """Whether it was deleted since it was opened; another may be there by its name."""
+        ...
+
+    def version(self) -> str:
+        """A word that changes when another catalogue takes this one's name: with it an id always means the same
+        picture. It may change at other times, too.
+        """
+        ...
+
+    # --- its model
+
+    def encoder(self) -> "Encoder":
+        """The model that made this catalogue; a query against it is embedded by that. Raises ModelFileError when it is
+        missing or damaged; CatalogueError when it is another.
+        """
+        ...
+
+    def check_model(self, identity: str, name: str) -> None:
+        """Raises CatalogueError when embeddings of that model do not belong here."""
+        ...
+
+    def moving(self, encoder: "Encoder") -> AbstractContextManager[Collecting]:
+        """Move to another model: what is done inside collects a vector for every item, and at the end all of them are
+        changed at once. What was collected is kept where that fails.
+        """
+        ...
+
+    def moved(self, encoder: "Encoder") -> bool:
+        """Whether that is its model already. What a move that was stopped at its end has left is put in order."""
+        ...
+
+    # --- damage
+
+    def check(self, progress: Progress = silent) -> Damage:
+        """Read everything and say what is damaged. Raises CatalogueError when nothing can be read."""
+        ...
+
+    def check_index(self) -> str | None:
+        """Read the whole index: "sound", "missing", or "deleted" where it was damaged; None where nobody can tell."""
+        ...
+
+    def repair(self, progress: Progress = silent) -> tuple[Lost, ...]:
+        """Make a damaged catalogue whole again, without the items that it has lost, which are returned."""
         ...

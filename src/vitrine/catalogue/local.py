@@ -29,11 +29,14 @@ from vitrine.catalogue import (
     Known,
     Lost,
     Match,
+    Moment,
     Vectors,
+    access,
     damage,
     folders,
     index_kinds,
     moving,
+    sampling,
     sentences,
     writing,
 )
@@ -89,6 +92,26 @@ class LocalCatalogue:
 
     def close(self) -> None:
         self._store.close()
+
+    @property
+    def place(self) -> Path:
+        return self._place
+
+    def moment(self) -> Moment:
+        meta = self._meta()
+        return Moment(meta.identity, meta.generation)
+
+    def changes(self) -> tuple[object, ...]:
+        found: list[object] = []
+        for one in (self._store.path, access.waiting(self._store.path)):
+            with suppress(OSError):
+                stat = one.stat()
+                found += [stat.st_ino, stat.st_mtime_ns, stat.st_size]
+        return tuple(found)
+
+    def sample(self, most: int) -> list[bytes]:
+        with self.reading() as store:
+            return sampling.thumbnails(store, most)
 
     def give_up_when(self, given_up: Callable[[], bool]) -> None:
         """From now on, what takes long in the tables, as a long filter may, asks this now and then, and raises

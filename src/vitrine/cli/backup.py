@@ -8,6 +8,8 @@ import typer
 from vitrine.cli import files, output
 from vitrine.errors import CatalogueError
 
+_NOT = "backed up into a file or restored from one; use Milvus's own backup, or export and import it"
+
 
 def backup(
     name: Annotated[str, typer.Argument(help="The catalogue.")],
@@ -19,9 +21,10 @@ def backup(
 
     Example: vitrine index backup shop /backups/shop.vitrine
     """
-    from vitrine.catalogue import backup
+    from vitrine.catalogue import backup, by_name
     from vitrine.catalogue.local import LocalCatalogue
 
+    by_name.check_here(name, _NOT)
     with LocalCatalogue.open(name) as opened, output.stage(f"Back up {name}") as progress:
         items = backup.write(opened, file, progress)
     files.written(name, file, items, as_json, sure=", read again and sound")
@@ -36,9 +39,10 @@ def restore(
 
     Example: vitrine index restore /backups/shop.vitrine --catalogue shop
     """
-    from vitrine.catalogue import backup
+    from vitrine.catalogue import backup, by_name
     from vitrine.catalogue.sentences import named
 
+    by_name.check_here(catalogue, _NOT)
     with output.stage(f"Restore {file}") as progress:
         lost = backup.restore(file, catalogue, progress)
     files.made_from(catalogue, file, as_json, lost)

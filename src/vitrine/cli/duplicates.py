@@ -31,11 +31,10 @@ def duplicates(
     Example: vitrine index duplicates shop --out duplicates.png
     """
     output.check_picture(out, [])
-    from vitrine.catalogue import duplicates
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name, duplicates
 
     least = duplicates.THRESHOLD if threshold is None else threshold
-    with LocalCatalogue.open(name) as opened:
+    with by_name.open_(name) as opened:
         with output.stage(f"Compare the items of {name}") as progress:
             groups = duplicates.find(opened, least, progress)
         if out is not None and groups:

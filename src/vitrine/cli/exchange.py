@@ -29,9 +29,10 @@ def export(
     if not file.name.lower().endswith(".parquet"):
         raise InputError(f"{file} does not end in .parquet; name the file so that other programs know it.")
     output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
-    from vitrine.catalogue import parquet
+    from vitrine.catalogue import by_name, parquet
     from vitrine.catalogue.local import LocalCatalogue
 
+    by_name.check_here(name, "exported yet")
     with LocalCatalogue.open(name) as opened, output.stage(f"Export {name}") as progress:
         items = parquet.export(opened, file, thumbnails, progress)
     files.written(name, file, items, as_json)
@@ -53,9 +54,9 @@ def import_(
     Example: vitrine index import shop.parquet --catalogue shop-2
     """
     output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
-    from vitrine.catalogue import folders, parquet
+    from vitrine.catalogue import by_name, parquet
 
-    folders.folder(catalogue)  # refuses what is no name
+    by_name.check(catalogue)  # refuses what is no name
     encoder = _model(parquet.facts_of(file), model, file)
     with output.stage(f"Import {file}") as progress:
         parquet.load(file, catalogue, encoder, progress)

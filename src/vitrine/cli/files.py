@@ -21,9 +21,9 @@ def written(catalogue: str, file: Path, items: int, as_json: bool, sure: str = "
 
 def made_from(catalogue: str, file: Path, as_json: bool, lost: "Sequence[Lost] | None" = None) -> None:
     """Say what is in a catalogue that was made from a file. lost: what a backup has lost; None where it is none."""
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
 
-    with LocalCatalogue.open(catalogue) as opened:
+    with by_name.open_(catalogue) as opened:
         items = len(opened)
     if as_json:
         more = {} if lost is None else {"lost": [vars(one) for one in lost]}

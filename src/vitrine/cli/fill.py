@@ -14,8 +14,7 @@ from vitrine.cli import output
 from vitrine.errors import CatalogueError, DataError, InputError
 
 if TYPE_CHECKING:
-    from vitrine.catalogue import Lost
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import Catalogue, Lost
     from vitrine.encoder import Encoder
     from vitrine.indexing import Report
 
@@ -46,7 +45,7 @@ def name_of(what: str) -> str:
 class Filling:
     """A catalogue that is being filled, and its model. lost: what the disk had damaged in it."""
 
-    catalogue: "LocalCatalogue"
+    catalogue: "Catalogue"
     encoder: "Encoder"
     lost: "tuple[Lost, ...]"
 
@@ -68,12 +67,11 @@ class Wish:
 @contextmanager
 def filling(name: str, wish: Wish) -> Iterator[Filling]:
     """The catalogue of that name, or a new one. At the end its index is made ready."""
-    from vitrine.catalogue import folders
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
 
-    folders.folder(name)  # refuses what is no name before a model is loaded
-    new = not folders.exists(name)
-    opened = LocalCatalogue.create(name, _new_model(name, wish)) if new else LocalCatalogue.open(name)
+    by_name.check(name)  # refuses what is no name before a model is loaded
+    new = not by_name.exists(name)
+    opened = by_name.create(name, _new_model(name, wish)) if new else by_name.open_(name)
     items: int | None = None  # not known: then nothing is deleted
     try:
         with opened, opened.sole_writer():
@@ -92,7 +90,7 @@ def filling(name: str, wish: Wish) -> Iterator[Filling]:
     finally:
         if new and items == 0 and not wish.keep_empty:
             with suppress(CatalogueError):  # somebody else is at it, or has deleted it
-                folders.delete(name, only_empty=True)
+                by_name.delete(name, only_empty=True)
 
 
 def _new_model(name: str, wish: Wish) -> "Encoder":
@@ -109,7 +107,7 @@ def _new_model(name: str, wish: Wish) -> "Encoder":
     return encoder
 
 
-def _mend(opened: "LocalCatalogue") -> "tuple[Lost, ...]":
+def _mend(opened: "Catalogue") -> "tuple[Lost, ...]":
     from vitrine.catalogue.sentences import named
 
     with output.stage(f"Check {opened.name}") as progress:
@@ -119,7 +117,7 @@ def _mend(opened: "LocalCatalogue") -> "tuple[Lost, ...]":
     return lost
 
 
-def _model(opened: "LocalCatalogue", named: str | None) -> "Encoder":
+def _model(opened: "Catalogue", named: str | None) -> "Encoder":
     """The catalogue's own model. One that is named must be that."""
     from vitrine.encoder import Encoder
 

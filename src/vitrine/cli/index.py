@@ -12,8 +12,7 @@ from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, ch
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
 if TYPE_CHECKING:
-    from vitrine.catalogue import Info
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import Catalogue, Info
     from vitrine.indexing import Report
 
 app = typer.Typer(no_args_is_help=True, help="Make catalogues of pictures, add and remove.")
@@ -79,15 +78,21 @@ def _add(what: str, filled: Filling, data_dir: Path | None) -> "Report":
 
 
 @app.command("list")
-def list_(as_json: output.Json = False) -> None:
-    """The catalogues that there are."""
-    from vitrine.catalogue import folders
-    from vitrine.catalogue.local import LocalCatalogue
+def list_(
+    server: Annotated[
+        str | None,
+        typer.Argument(help="A Milvus server, as milvus+http://HOST:19530.", show_default="this machine"),
+    ] = None,
+    as_json: output.Json = False,
+) -> None:
+    """The catalogues that there are, on this machine or on a Milvus server."""
+    from vitrine.catalogue import by_name
 
     failed: list[VitrineError] = []
-    for name in folders.names():
+    names = by_name.names(server)
+    for name in names:
         try:
-            with LocalCatalogue.open(name) as opened:
+            with by_name.open_(name) as opened:
                 info = opened.info()
         except VitrineError as error:
             failed.append(error)
@@ -100,7 +105,7 @@ def list_(as_json: output.Json = False) -> None:
         output.say(f"vitrine: {other}")
     if failed:
         raise failed[-1]
-    if not folders.names() and not as_json:
+    if not names and not as_json:
         output.say(
             "There is no catalogue yet; make one with `vitrine index add`, or the one of the demo with `vitrine demo`."
         )
@@ -109,9 +114,9 @@ def list_(as_json: output.Json = False) -> None:
 @app.command()
 def info(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
     """What a catalogue holds and what made it."""
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
 
-    with LocalCatalogue.open(name) as opened:
+    with by_name.open_(name) as opened:
         facts = _facts(opened.info())
     if as_json:
         output.print_json(facts)
@@ -142,10 +147,9 @@ def verify(name: Name = "fashion-mnist", as_json: output.Json = False) -> None:
 
     Example: vitrine index verify shop
     """
-    from vitrine.catalogue import sentences
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name, sentences
 
-    with LocalCatalogue.open(name) as opened:
+    with by_name.open_(name) as opened:
         with output.stage(f"Check {name}") as progress:
             damage = opened.check(progress)
         items = None if damage.found else len(opened)
@@ -184,7 +188,7 @@ def remove(
 
     Example: vitrine index remove shop 17 18
     """
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
 
     if everything == bool(ids or source):
         raise InputError("Say which items to remove, by id or --source, or --all for the whole catalogue.")
@@ -192,7 +196,7 @@ def remove(
         removed, left = _delete(name), 0
         wanted: set[int] = set()
     else:
-        with LocalCatalogue.open(name) as opened:
+        with by_name.open_(name) as opened:
             wanted = set(ids or []) | _ids_of(source or [], opened)
             removed = opened.remove(sorted(wanted))
             opened.save_index()
@@ -209,17 +213,16 @@ def remove(
 
 def _delete(name: str) -> int | None:
     """Delete a catalogue; how many items it had, or None where it is too damaged to tell."""
-    from vitrine.catalogue import folders
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
 
     removed: int | None = None
-    with suppress(CatalogueError), LocalCatalogue.open(name) as opened:
+    with suppress(CatalogueError), by_name.open_(name) as opened:
         removed = len(opened)  # --all means all, whatever state it is in
-    folders.delete(name)
+    by_name.delete(name)
     return removed
 
 
-def _ids_of(sources: list[str], opened: "LocalCatalogue") -> set[int]:
+def _ids_of(sources: list[str], opened: "Catalogue") -> set[int]:
     known = opened.ids([path for source in sources for path in (source, os.path.abspath(source))])
     found = set()
     for source in sources:

@@ -10,7 +10,7 @@ from vitrine.cli import output
 from vitrine.errors import InputError
 
 if TYPE_CHECKING:
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import Catalogue
     from vitrine.mapping import Found, Mapped
     from vitrine.mapping.page import Colour
 
@@ -61,10 +61,10 @@ def map_(
     """
     _check(out, html, export)
     from vitrine import mapping
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
 
     start = time.perf_counter()
-    with LocalCatalogue.open(catalogue) as opened:
+    with by_name.open_(catalogue) as opened:
         with output.stage(f"Map {catalogue}") as progress:
             found = mapping.find(opened, seed, again, progress)
         seconds = time.perf_counter() - start
@@ -124,7 +124,7 @@ def _draw(mapped: "Mapped", path: Path, title: str, colour: "Colour") -> None:
     output.say(f"Map: {path}")
 
 
-def _write_page(opened: "LocalCatalogue", mapped: "Mapped", path: Path, colour: "Colour") -> None:
+def _write_page(opened: "Catalogue", mapped: "Mapped", path: Path, colour: "Colour") -> None:
     from vitrine.mapping import page
 
     with output.stage(f"Write {path}") as progress:
@@ -133,7 +133,7 @@ def _write_page(opened: "LocalCatalogue", mapped: "Mapped", path: Path, colour: 
     output.say(f"Page: {path} ({size:,.1f} MB{'' if pictures else ', without thumbnails: too many for one file'})")
 
 
-def _export(opened: "LocalCatalogue", mapped: "Mapped", kind: str, path: Path) -> None:
+def _export(opened: "Catalogue", mapped: "Mapped", kind: str, path: Path) -> None:
     with output.stage(f"Export {path}") as progress:
         if kind == "parquet":
             from vitrine.mapping import atlas

@@ -17,12 +17,12 @@ def rebuild(
 
     Example: vitrine index rebuild shop --model compact
     """
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
     from vitrine.encoder import Encoder
     from vitrine.indexing.rebuild import rebuild
 
     encoder = Encoder.load(model)
-    with LocalCatalogue.open(name) as opened:
+    with by_name.open_(name) as opened:
         before = opened.info()
         try:
             with output.stage(f"Embed {name} by {encoder.card.name}") as progress:

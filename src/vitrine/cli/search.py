@@ -11,8 +11,7 @@ from vitrine.errors import InputError
 
 if TYPE_CHECKING:
     from vitrine.bridging import Viewer
-    from vitrine.catalogue import Match
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import Catalogue, Match
     from vitrine.catalogue.relevance import Example
     from vitrine.images import Crop, Pixels
 
@@ -72,10 +71,9 @@ def search(
             "--crop is a part of the one picture to search with; name that picture without --like or --id."
         )
     from vitrine.bridging import Viewer
-    from vitrine.catalogue import filters, relevance
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name, filters, relevance
 
-    with LocalCatalogue.open(catalogue) as opened:
+    with by_name.open_(catalogue) as opened:
         condition = None if where is None else filters.parse(where, opened.columns())
         encoder = opened.encoder()
         examples = _Examples(opened, Viewer(encoder, opened))
@@ -115,7 +113,7 @@ class _Shown:
 class _Examples:
     """Where examples come from."""
 
-    catalogue: "LocalCatalogue"
+    catalogue: "Catalogue"
     viewer: "Viewer"
 
     def item(self, id: int) -> _Shown:
@@ -148,7 +146,7 @@ def _print_matches(matches: list["Match"], catalogue: str, passed: int) -> None:
         print(f"{match.score:7.4f}  {match.id:>8}  {match.label or '-':14s}  {match.source}")
 
 
-def _draw_matches(catalogue: "LocalCatalogue", chosen: list[_Shown], matches: list["Match"], path: Path) -> None:
+def _draw_matches(catalogue: "Catalogue", chosen: list[_Shown], matches: list["Match"], path: Path) -> None:
     import numpy as np
 
     from vitrine import images, plots

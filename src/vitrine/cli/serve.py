@@ -67,11 +67,11 @@ def serve(
 
 def _ready(name: str, data_dir: Path | None) -> "tuple[str, Encoder]":
     """The catalogue to serve and its model; the demo's is made if it is missing. Raises CatalogueError, DataError."""
-    from vitrine.catalogue import folders, local
+    from vitrine.catalogue import by_name
 
-    if name == _DEMO and not folders.exists(name):
+    if name == _DEMO and not by_name.exists(name):
         from vitrine import demo
 
         name = demo.collect(output.stage, output.say, data_dir)
-    with local.LocalCatalogue.open(name) as opened:
+    with by_name.open_(name) as opened:
         return name, opened.encoder()

@@ -13,7 +13,7 @@ from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, check_folde
 from vitrine.errors import CatalogueError, VitrineError
 
 if TYPE_CHECKING:
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import Catalogue
     from vitrine.indexing.folder import FolderSync
 
 _CALM = 2.0  # seconds: while watching, a picture that is still being written is left for the next look
@@ -78,14 +78,14 @@ def sync(
 
 def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool) -> None:
     """Look again and again. What is wrong is said once: it may pass."""
-    from vitrine.catalogue.local import LocalCatalogue
+    from vitrine.catalogue import by_name
 
     said = ""
     while True:
         time.sleep(max(interval, _SHARE * looking.seconds))
         problem = ""
         try:
-            with LocalCatalogue.open(last.name) as opened:
+            with by_name.open_(last.name) as opened:
                 before, last = last, _look_again(looking, opened)
                 if last.report.changed or last.report.unreadable != before.report.unreadable:
                     tell("the folder", last, as_json)
@@ -96,7 +96,7 @@ def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool)
         said = problem
 
 
-def _look_again(looking: "FolderSync", opened: "LocalCatalogue") -> Outcome:
+def _look_again(looking: "FolderSync", opened: "Catalogue") -> Outcome:
     try:
         opened.check_model(looking.encoder.card.identity, looking.encoder.card.name)
     except CatalogueError:

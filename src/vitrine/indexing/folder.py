@@ -20,7 +20,6 @@ from typing import NoReturn
 from vitrine import choosing, images, storage
 from vitrine.bridging import Viewer
 from vitrine.catalogue import Catalogue, Item, Known, Vectors
-from vitrine.catalogue.local import LocalCatalogue
 from vitrine.choosing import Models
 from vitrine.datasets.image_folder import Unreadable, find
 from vitrine.encoder import Encoder
@@ -189,8 +188,6 @@ class _Pass:
         """For photos, where the catalogue is of what looks like Fashion-MNIST; if more comes than is there, then by
         what comes.
         """
-        if not isinstance(self.catalogue, LocalCatalogue):
-            return None
         viewer = Viewer(own, self.catalogue, self.models)
         if not viewer.fits:
             return None

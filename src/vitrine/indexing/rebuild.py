@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import images
-from vitrine.catalogue import Known, content_hash
-from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue import Catalogue, Known, content_hash
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, ImageError
 from vitrine.progress import Progress, silent
@@ -45,7 +44,7 @@ class _Seen:
     whole: bool
 
 
-def rebuild(catalogue: LocalCatalogue, encoder: Encoder, progress: Progress = silent) -> Rebuilt:
+def rebuild(catalogue: Catalogue, encoder: Encoder, progress: Progress = silent) -> Rebuilt:
     """Move a catalogue to another model. Until all is done it is searched by the old one, and nobody else can write;
     after a stop the same call goes on.
 

@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import projection
-from vitrine.catalogue import Columns, Known, Vectors, folders, map_file
-from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue import Catalogue, Columns, Known, Vectors, map_file
 from vitrine.catalogue.map_file import Near, StoredMap
 from vitrine.errors import CatalogueError, InputError, StorageError
 from vitrine.mapping.confidence import Confidence, confidence_of
@@ -68,17 +67,17 @@ class Mapped:
     confidence: Confidence | None = None
 
 
-def find(catalogue: LocalCatalogue, seed: int | None = None, again: bool = False, progress: Progress = silent) -> Found:
+def find(catalogue: Catalogue, seed: int | None = None, again: bool = False, progress: Progress = silent) -> Found:
     """The map of that catalogue as it is now, kept in its folder. seed: of the computation; None for whichever the map
     has. again: compute it, whatever is there.
 
     Raises InputError for fewer items than a map needs, and what the catalogue raises.
     """
-    there = None if again else map_file.read(folders.folder(catalogue.name))
+    there = None if again else map_file.read(catalogue.place)
     if there is not None and seed not in (None, there.seed):
         there = None
-    with catalogue.reading() as store:  # all of one moment
-        meta = store.meta()
+    with catalogue.reading():  # all of one moment
+        meta = catalogue.moment()
         if there is not None and there.identity != meta.identity:
             there = None
         if there is not None and there.generation == meta.generation:
@@ -134,15 +133,14 @@ def _near(before: Near, stayed: Ids, known: npt.NDArray[np.bool_], among: Ids) -
     return near
 
 
-def _keep(catalogue: LocalCatalogue, stored: StoredMap) -> None:
+def _keep(catalogue: Catalogue, stored: StoredMap) -> None:
     """Write it, if the disk lets us: without it the next time takes longer, no more."""
-    folder = folders.folder(catalogue.name)
     with suppress(StorageError):
-        if folder.is_dir():  # the catalogue may have been deleted meanwhile
-            stored.save(folder)
+        if catalogue.place.is_dir():  # the catalogue may have been deleted meanwhile
+            stored.save(catalogue.place)
 
 
-def items(catalogue: LocalCatalogue, stored: StoredMap) -> Mapped:
+def items(catalogue: Catalogue, stored: StoredMap) -> Mapped:
     """What the catalogue knows of the items of the map. One that has left since is not there any more."""
     known = {item.id: item for item in catalogue.known()}
     there = np.array([id in known for id in stored.ids.tolist()], np.bool_)
@@ -198,7 +196,7 @@ def classes(labels: Sequence[str | None]) -> Classes:
 class Placing:
     """Places pictures on a catalogue's map, one by one and quickly: the catalogue's own index finds the neighbours."""
 
-    def __init__(self, catalogue: LocalCatalogue, stored: StoredMap) -> None:
+    def __init__(self, catalogue: Catalogue, stored: StoredMap) -> None:
         self._catalogue, self._stored = catalogue, stored
         self._ground = Ground(stored.points)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 import vitrine
 from vitrine import storage
-from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue import Catalogue
 from vitrine.mapping import Classes, Mapped, classes, scripts, sprites
 from vitrine.page_template import page_template
 from vitrine.progress import Progress, silent
@@ -32,7 +32,7 @@ _SHEET = 64  # thumbnails a side of a sheet: a browser reads one only when it is
 
 
 def write(
-    catalogue: LocalCatalogue,
+    catalogue: Catalogue,
     mapped: Mapped,
     path: Path,
     title: str,
@@ -92,7 +92,7 @@ def _on_grid(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     return np.stack([across, down], axis=1).round().clip(0, 65_535).astype("<u2")
 
 
-def _sheets(catalogue: LocalCatalogue, ids: list[int], side: int, progress: Progress) -> list[bytes]:
+def _sheets(catalogue: Catalogue, ids: list[int], side: int, progress: Progress) -> list[bytes]:
     """The thumbnails, so many a sheet; none where they take too much room."""
     sheets: list[bytes] = []
     size, each = 0, _SHEET * _SHEET

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import images, storage
-from vitrine.catalogue import Vectors
-from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue import Catalogue, Vectors
 from vitrine.errors import InputError
 from vitrine.mapping import Mapped, sprites
 from vitrine.progress import Progress, silent
@@ -25,7 +24,7 @@ LARGEST = 64  # pixels a thumbnail
 _ROWS = 1_000
 
 
-def export(catalogue: LocalCatalogue, mapped: Mapped, folder: Path, progress: Progress = silent) -> None:
+def export(catalogue: Catalogue, mapped: Mapped, folder: Path, progress: Progress = silent) -> None:
     """Write the five files into that folder, in place of older ones of these names. Raises InputError where the folder
     holds other files, StorageError, and what the catalogue raises.
     """
@@ -56,7 +55,7 @@ def check(folder: Path) -> None:
             raise InputError(f"{folder} holds other files ({others[0]}); name an empty folder, or a new one.")
 
 
-def _side(catalogue: LocalCatalogue, ids: list[int]) -> int:
+def _side(catalogue: Catalogue, ids: list[int]) -> int:
     """Pixels a side of a thumbnail in the sprite: no more than the first of them has."""
     first = max(images.read(catalogue.item(ids[0]).thumbnail).shape) if ids else LARGEST
     return max(1, min(LARGEST, first, SPRITE // max(1, sprites.columns(len(ids)))))

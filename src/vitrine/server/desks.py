@@ -14,8 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from vitrine import images, storage
 from vitrine.bridging import Viewer
-from vitrine.catalogue import index_kinds
-from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue import Catalogue, by_name, index_kinds
 from vitrine.choosing import Models
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, ItemError
@@ -37,7 +36,7 @@ class Desk:
     made.
     """
 
-    catalogue: LocalCatalogue
+    catalogue: Catalogue
     encoder: Encoder
     viewer: Viewer
     limits: Limits
@@ -129,7 +128,7 @@ class Desks:
         self._here.desk = None
 
     def _opened(self, given_up: threading.Event) -> Desk:
-        catalogue = LocalCatalogue.open(self.name)
+        catalogue = by_name.open_(self.name)
         try:
             encoder = self._model(catalogue)
             viewer = Viewer(encoder, catalogue, self._others)
@@ -138,8 +137,8 @@ class Desks:
             catalogue.close()
             raise
 
-    def _model(self, catalogue: LocalCatalogue) -> Encoder:
-        """The catalogue's model, loaded if it is another one than before. Raises as `LocalCatalogue.encoder`."""
+    def _model(self, catalogue: Catalogue) -> Encoder:
+        """The catalogue's model, loaded if it is another one than before. Raises as `Catalogue.encoder`."""
         with self._loading:
             if self._encoder is None or self._encoder.card.identity != catalogue.info().identity:
                 self._encoder = catalogue.encoder().on_one_thread()

@@ -12,7 +12,6 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing import connection
@@ -25,8 +24,7 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import JSONResponse
 
 from vitrine import projection
-from vitrine.catalogue import Vectors, folders, map_file
-from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue import Catalogue, Vectors, by_name, map_file
 from vitrine.catalogue.map_file import StoredMap
 from vitrine.errors import InputError, VitrineError
 from vitrine.server import answers, schemas
@@ -106,7 +104,7 @@ class Maps:
             return 1.0
         with self._lock:
             packed = self._packed
-        state = (generation, *_state(desk))
+        state = (generation, *desk.catalogue.changes())
         if packed is None or packed.stored is not stored or packed.state != state:
             packed = _Packed(stored, state, _pack(desk, stored, stored.generation >= generation))
             with self._lock:
@@ -120,7 +118,7 @@ class Maps:
         stored, _ = self._stored(desk)
         if stored is None:
             raise Refusal(409, "no-map", "The map is not computed yet; ask for /api/map until it is there.", _WAIT)
-        kept: tuple[LocalCatalogue, StoredMap, Placing] | None = getattr(self._here, "placing", None)
+        kept: tuple[Catalogue, StoredMap, Placing] | None = getattr(self._here, "placing", None)
         if kept is None or kept[0] is not desk.catalogue or kept[1] is not stored:
             kept = self._here.placing = (desk.catalogue, stored, Placing(desk.catalogue, stored))
         with desk.counters.stage("place"):
@@ -158,14 +156,12 @@ class Maps:
 
     def _stored(self, desk: Desk) -> tuple[StoredMap | None, int]:
         """The map that is kept, None where there is none of these vectors, and the catalogue's generation."""
-        with desk.catalogue.reading() as store:
-            meta = store.meta()
-        folder = folders.folder(desk.catalogue.name)
+        moment, folder = desk.catalogue.moment(), desk.catalogue.place
         stamp = map_file.stamp(folder)
         if self._seen[0] != stamp:  # two threads may both read it, and find the same
             self._seen = (stamp, map_file.read(folder))
         stored = self._seen[1]
-        return (stored if stored is not None and stored.identity == meta.identity else None), meta.generation
+        return (stored if stored is not None and stored.identity == moment.identity else None), moment.generation
 
     def _refusal(self, left: float) -> Refusal:
         """left: seconds until it is tried again."""
@@ -218,19 +214,6 @@ async def place(
 
     x, y = await desks_of(request).ask(work)
     return JSONResponse({"x": x, "y": y})
-
-
-def _state(desk: Desk) -> tuple[object, ...]:
-    """What changes with every change of the catalogue, of a label, too, which its generation does not tell. It may
-    change at other times.
-    """
-    path = folders.folder(desk.catalogue.name) / "catalogue.sqlite"
-    found = []
-    for one in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(OSError):
-            stat = one.stat()
-            found += [stat.st_ino, stat.st_mtime_ns, stat.st_size]
-    return tuple(found)
 
 
 def _pack(desk: Desk, stored: StoredMap, current: bool) -> bytes:
@@ -310,11 +293,11 @@ def _compute(name: str, share: "multiprocessing.sharedctypes.Synchronized[float]
         share.value = done / max(1, of)
 
     try:
-        with LocalCatalogue.open(name) as catalogue:
-            found = mapping.find(catalogue, progress=progress).stored
+        with by_name.open_(name) as catalogue:
+            found, folder = mapping.find(catalogue, progress=progress).stored, catalogue.place
     except VitrineError as error:
         raise SystemExit(1) from error
-    kept = map_file.read(folders.folder(name))
+    kept = map_file.read(folder)
     if kept is None or kept.generation < found.generation:  # `find` does not mind a full disk
         raise SystemExit(1)
 

@@ -1,0 +1,323 @@
+"""The connection to a Milvus server: what it refuses as sentences, and patience with one that is away for a moment.
+
+The only file that imports pymilvus, which comes with the extra [scale].
+"""
+
+import importlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from vitrine.catalogue.milvus_address import Address, Settings
+from vitrine.errors import CatalogueError, InputError, MissingExtraError, VitrineError
+
+Answer = TypeVar("Answer")
+Row = dict[str, Any]
+
+LARGEST_TEXT = 65_535  # bytes of a VARCHAR, and of a JSON
+MOST = 16_384  # that Milvus answers at once
+
+_OPENING = 5.0  # seconds for a first answer
+_CALL = 30.0  # seconds for any other
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two attempts
+_AWAY = (
+    *("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "Fail connecting", "server unavailable", "closed channel"),
+    *("Retry timeout", "Retry run out", "should create connect", "not ready", "collection is closed", "Socket closed"),
+)
+_NOT_MILVUS = ("UNIMPLEMENTED", "http1", "INTERNAL", "Missing :te", "UNKNOWN")
+_DENIED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure", "permission deny", "PermissionDenied")
+_NO_COLLECTION, _NOT_LOADED = 100, 101
+
+
+class Away(VitrineError):
+    """The server does not answer, for now. Never leaves this package: `Link.call` makes a CatalogueError of it."""
+
+
+class Link:
+    """A server and one catalogue's collections on it. Calls are repeated until `Settings.seconds` are over."""
+
+    def __init__(self, address: Address, settings: Settings) -> None:
+        """Raises MissingExtraError without pymilvus; CatalogueError where no Milvus answers there, or not to us."""
+        self.address = address
+        self.settings = settings
+        self._pymilvus = _pymilvus()
+        self.client = self._connected()
+
+    def _connected(self) -> Any:
+        options: dict[str, Any] = {"secure": True} if self.address.url.startswith("https") else {}
+        tls = self.settings.tls
+        files = {"ca_pem_path": tls.ca, "client_pem_path": tls.certificate, "client_key_path": tls.key}
+        options |= {key: value for key, value in {**files, "server_name": tls.name}.items() if value}
+        try:
+            return self._pymilvus.MilvusClient(
+                uri=self.address.url,
+                token=self.settings.token,
+                db_name=self.settings.database,
+                timeout=_OPENING,
+                **options,
+            )
+        except Exception as error:  # gRPC's, pymilvus's, and of files of certificates
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self.client.close()
+
+    # --- calls
+
+    def call(self, what: Callable[[Any], Answer]) -> Answer:
+        """What `what` answers, called with the client; again and again while the server is away, so it must do no harm
+        twice. Raises CatalogueError.
+        """
+        end, pause = time.monotonic() + self.settings.seconds, _PAUSE
+        while True:
+            try:
+                return what(self.client)
+            except VitrineError:
+                raise
+            except Exception as error:
+                refused = self._refusal(error)
+                if not isinstance(refused, Away):
+                    raise refused from error
+                if time.monotonic() + pause > end:
+                    raise CatalogueError(
+                        f"The Milvus server at {self.address.url} does not answer ({_first(error)}), for"
+                        f" {self.settings.seconds:g} s by now; see that it runs, and run it again: what was"
+                        " acknowledged is in the catalogue."
+                    ) from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    @property
+    def types(self) -> Any:
+        """Milvus's types of fields."""
+        return self._pymilvus.DataType
+
+    def create(
+        self, collection: str, schema: Any, indexes: list[tuple[str, str, dict[str, Any]]], properties: dict[str, str]
+    ) -> None:
+        """A new collection. indexes: field, Milvus's name of the kind, how it is built; one with any is loaded."""
+        prepared = self.client.prepare_index_params()
+        for field, kind, build in indexes:
+            options = {"metric_type": "IP", "params": build} if kind != "INVERTED" else {}
+            prepared.add_index(field_name=field, index_type=kind, **options)
+        if self.has(collection):
+            return
+        self.call(
+            lambda client: client.create_collection(
+                collection,
+                schema=schema,
+                properties=properties,
+                num_shards=self.settings.shards,
+                consistency_level=self.settings.consistency,
+                timeout=_CALL,
+            )
+        )
+        if indexes:
+            self.call(lambda client: client.create_index(collection, prepared, timeout=_CALL, sync=False))
+            self.load(collection)
+
+    def load(self, collection: str) -> None:
+        self.call(
+            lambda client: client.load_collection(
+                collection, replica_number=self.settings.replicas, timeout=max(_CALL, self.settings.seconds)
+            )
+        )
+
+    def reindex(self, collection: str, kind: str, build: dict[str, Any]) -> None:
+        """Another index for the vectors. Nothing can be searched meanwhile."""
+        prepared = self.client.prepare_index_params()
+        prepared.add_index(field_name="vector", index_type=kind, metric_type="IP", params=build)
+        self.call(lambda client: client.release_collection(collection, timeout=_CALL))
+        for name in self.call(lambda client: client.list_indexes(collection, field_name="vector")):
+            self.call(lambda client, name=name: client.drop_index(collection, name, timeout=_CALL))  # type: ignore[misc]
+        self.call(lambda client: client.create_index(collection, prepared, timeout=_CALL))
+        self.load(collection)
+
+    def fields(self, collection: str) -> set[str]:
+        """The names of a collection's fields."""
+        said = self.call(lambda client: client.describe_collection(collection, timeout=_CALL))
+        return {field["name"] for field in said["fields"]}
+
+    def collections(self) -> list[str]:
+        """The names of all collections of the database."""
+        return list(self.call(lambda client: client.list_collections(timeout=_CALL)))
+
+    def has(self, collection: str) -> bool:
+        return bool(self.call(lambda client: client.has_collection(collection, timeout=_CALL)))
+
+    def rename(self, old: str, new: str) -> bool:
+        """Whether it was us who gave the collection that name: of two who try, one does."""
+        try:
+            self.call(lambda client: client.rename_collection(old, new, timeout=_CALL))
+        except CatalogueError:
+            return self.has(new) and not self.has(old)  # the first attempt may have done it, unheard
+        return True
+
+    def drop(self, collection: str) -> None:
+        """Delete a collection; a missing one is fine."""
+        if self.has(collection):
+            with suppress(CatalogueError):
+                self.call(lambda client: client.drop_collection(collection, timeout=_CALL))
+            if self.has(collection):
+                self.call(lambda client: client.drop_collection(collection, timeout=_CALL))
+
+    def upsert(self, collection: str, rows: list[Row]) -> None:
+        self._loaded(collection, lambda client: client.upsert(collection, rows, timeout=_CALL))
+
+    def delete(self, collection: str, condition: str) -> None:
+        self._loaded(collection, lambda client: client.delete(collection, filter=condition, timeout=_CALL))
+
+    def query(self, collection: str, condition: str, fields: list[str], most: int = MOST) -> list[Row]:
+        """The rows that meet the condition, at most so many, in any order."""
+        return [
+            dict(row)
+            for row in self._loaded(
+                collection,
+                lambda client: client.query(
+                    collection,
+                    filter=condition,
+                    output_fields=fields,
+                    limit=most,
+                    consistency_level=self.settings.consistency,
+                    timeout=_CALL,
+                ),
+            )
+        ]
+
+    def search(self, collection: str, vectors: Any, most: int, condition: str, fields: list[str]) -> list[list[Row]]:
+        """For each of the vectors (q, d) at most so many rows, best first, with their `id` and `distance`."""
+        found = self._loaded(
+            collection,
+            lambda client: client.search(
+                collection,
+                list(vectors),
+                limit=most,
+                filter=condition,
+                output_fields=fields,
+                search_params={"params": self.settings.search},
+                consistency_level=self.settings.consistency,
+                anns_field="vector",
+                timeout=_CALL,
+            ),
+        )
+        return [[{"id": hit["id"], "distance": hit["distance"], **hit["entity"]} for hit in hits] for hits in found]
+
+    def all(self, collection: str, condition: str, fields: list[str], batch: int) -> Iterator[Row]:
+        """Every row that meets the condition, by id. A server that is away meanwhile is asked again from the last id
+        on.
+        """
+        last: int | None = None
+        while True:
+            after = condition if last is None else f"({condition}) and id > {last}"
+            reader = self._loaded(
+                collection,
+                lambda client, after=after: client.query_iterator(  # type: ignore[misc]
+                    collection,
+                    batch_size=batch,
+                    filter=after,
+                    output_fields=fields,
+                    consistency_level=self.settings.consistency,
+                    timeout=_CALL,
+                ),
+            )
+            try:
+                while rows := reader.next():
+                    for row in rows:
+                        yield dict(row)
+                        last = row["id"]
+                return
+            except VitrineError:
+                raise
+            except Exception as error:
+                refused = self._refusal(error)
+                if not isinstance(refused, Away):
+                    raise refused from error
+            finally:
+                with suppress(Exception):
+                    reader.close()
+
+    def _loaded(self, collection: str, what: Callable[[Any], Answer]) -> Answer:
+        """As `call`; where the server has started anew, the collection is loaded first."""
+
+        def loaded(client: Any) -> Answer:
+            try:
+                return what(client)
+            except Exception as error:
+                if getattr(error, "code", None) != _NOT_LOADED and "not loaded" not in str(error):
+                    raise
+                client.load_collection(collection, replica_number=self.settings.replicas, timeout=_CALL)
+                return what(client)
+
+        return self.call(loaded)
+
+    # --- what it refuses
+
+    def _refusal(self, error: Exception) -> VitrineError:
+        """A sentence for what pymilvus or gRPC raised; Away where it may pass."""
+        text, url = _whole(error), self.address.url
+        if any(sign in text for sign in _DENIED):
+            return CatalogueError(
+                f"The Milvus server at {url} does not let us in ({_first(error)}); put user:password, or an API key,"
+                " into VITRINE_MILVUS_TOKEN or milvus.toml (docs/scale.md)."
+            )
+        if getattr(error, "code", None) == _NO_COLLECTION or "can't find collection" in text:
+            return CatalogueError(
+                f"The catalogue {self.address.text!r} is not there any more, or not whole; see `vitrine index list"
+                f" milvus+{url}`."
+            )
+        if not hasattr(self, "client"):  # the first time
+            return CatalogueError(self._nobody(text, error))
+        if any(sign in text for sign in _AWAY):
+            return Away(text)
+        if isinstance(error, (OverflowError, UnicodeError)):
+            return InputError(f"This cannot be sent to Milvus ({error}); name something else.")
+        return CatalogueError(f"The Milvus server at {url} refused ({_first(error)}); see its log.")
+
+    def _nobody(self, text: str, error: Exception) -> str:
+        url = self.address.url
+        if "Connection refused" in text or "Name or service" in text or "DNS resolution" in text:
+            return f"Nothing answers at {url}; start Milvus there, or name another address."
+        if any(sign in text for sign in _NOT_MILVUS):
+            return (
+                f"What answers at {url} is no Milvus server ({_first(error)}); name the port that Milvus has for gRPC,"
+                " mostly 19530."
+            )
+        return (
+            f"No Milvus server answers at {url} within {_OPENING:g} s ({_first(error)}); see that it runs, that the"
+            " address is right, and whether it wants milvus+https."
+        )
+
+
+def _pymilvus() -> Any:
+    try:
+        found = importlib.import_module("pymilvus")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"A catalogue on Milvus needs {error.name}, which is not installed; install it with: pip install"
+            " 'vitrine[scale]' (in this repository: make install)."
+        ) from error
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # what goes wrong is told in one sentence
+    return found
+
+
+def _whole(error: BaseException) -> str:
+    """What it says, and what those say that it came from."""
+    said: list[str] = []
+    at: BaseException | None = error
+    while at is not None and len(said) < 8:
+        said.append(f"{type(at).__name__} {at}")
+        at = at.__cause__ or at.__context__
+    return "; ".join(said)
+
+
+def _first(error: Exception) -> str:
+    """The heart of it, on one line and not too long."""
+    text = str(getattr(error, "message", "") or error)
+    details = getattr(error, "details", None)
+    if callable(details):
+        text = str(details() or text)
+    line = " ".join(text.split()).strip(" .")
+    return line if len(line) <= 160 else f"{line[:157]}..."

@@ -1,0 +1,108 @@
+"""Who writes to a catalogue on Milvus: one at a time.
+
+Milvus has no locks. But of two who rename a collection only one succeeds: so an empty collection is the token, and who
+has renamed it holds it. The holder shows that it is alive by a record that changes every few seconds; where it does not
+change for longer, the holder is dead, and another renames the token on. No clock is compared with another machine's.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from vitrine.catalogue.milvus_link import Link
+from vitrine.catalogue.milvus_records import Records
+from vitrine.catalogue.milvus_tables import writer_of
+from vitrine.errors import CatalogueError
+
+SECONDS_TO_WAIT = 5.0  # for another writer
+BEAT = 2.0  # seconds between two signs of life
+DEAD = 20.0  # seconds without one
+
+_LOOK = 0.2  # seconds between two looks at the token
+_RECORD = "alive"
+
+
+class Writer:
+    """The token of one catalogue, as one opened catalogue sees it."""
+
+    def __init__(self, link: Link, records: Records, name: str) -> None:
+        self._link, self._records, self._name = link, records, name
+        self._token: str | None = None
+        self._ended = threading.Event()
+
+    @property
+    def held(self) -> bool:
+        return self._token is not None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it lasts, nobody else writes. Raises CatalogueError when somebody does."""
+        self._token = self._take()
+        self._ended = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(self._token, self._ended), daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            beating.join()
+            token, self._token = self._token, None
+            with suppress(CatalogueError):  # then the next one waits until this one counts as dead
+                self._link.rename(writer_of(self._name, token), writer_of(self._name))
+
+    def check(self) -> None:
+        """To be called before what is written counts. Raises CatalogueError where another has taken over: this program
+        was away for so long that it counted as dead.
+        """
+        if self._token is None or not self._link.has(writer_of(self._name, self._token)):
+            raise CatalogueError(
+                f"Another program has taken over writing to {self._link.address.text!r}, as this one was silent for"
+                f" {DEAD:g} s; nothing of this step was added: run it again."
+            )
+
+    def _take(self) -> str:
+        token = uuid.uuid4().hex
+        own, start = writer_of(self._name, token), time.monotonic()
+        seen, since = self._sign(), start
+        while True:
+            holder = self._holder()
+            if holder is None:
+                raise CatalogueError(
+                    f"The catalogue {self._link.address.text!r} was deleted (or replaced) meanwhile; open it again."
+                )
+            now = time.monotonic()
+            free = holder == writer_of(self._name)
+            if (free or now - since > DEAD) and self._link.rename(holder, own):
+                return token
+            if not free:
+                sign = self._sign()
+                if sign != seen:
+                    seen, since = sign, now
+                    if now - start > SECONDS_TO_WAIT:
+                        raise CatalogueError(
+                            f"Another program is writing to the catalogue {self._link.address.text!r}; wait for it to"
+                            " end and run it again."
+                        )
+            time.sleep(_LOOK)
+
+    def _holder(self) -> str | None:
+        """The token's name now; None where there is none."""
+        start = writer_of(self._name)
+        for _ in range(5):  # between two names it may be missing from a list
+            found = [one for one in self._link.collections() if one == start or one.startswith(f"{start}_")]
+            if found:
+                return found[0]
+            time.sleep(_LOOK)
+        return None
+
+    def _sign(self) -> str:
+        return self._records.version(_RECORD)
+
+    def _beat(self, token: str, ended: threading.Event) -> None:
+        while True:
+            with suppress(CatalogueError):  # the writing itself says what is wrong
+                self._records.put(_RECORD, token.encode())
+            if ended.wait(BEAT):
+                return
