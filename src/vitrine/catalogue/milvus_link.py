@@ -5,6 +5,7 @@ The only file that imports pymilvus, which comes with the extra [scale].
 
 import importlib
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,6 +23,12 @@ MOST = 16_384  # that Milvus answers at once
 _OPENING = 5.0  # seconds for a first answer
 _CALL = 30.0  # seconds for any other
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two attempts
+_GRPC = {  # else it waits longer and longer before it looks whether a server is back
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1000,
+    "grpc.use_local_subchannel_pool": 1,
+}
 _AWAY = (
     *("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "Fail connecting", "server unavailable", "closed channel"),
     *("Retry timeout", "Retry run out", "should create connect", "not ready", "collection is closed", "Socket closed"),
@@ -46,7 +53,7 @@ class Link:
         self.client = self._connected()
 
     def _connected(self) -> Any:
-        options: dict[str, Any] = {"secure": True} if self.address.url.startswith("https") else {}
+        options: dict[str, Any] = {"grpc_options": _GRPC, "secure": self.address.url.startswith("https")}
         tls = self.settings.tls
         files = {"ca_pem_path": tls.ca, "client_pem_path": tls.certificate, "client_key_path": tls.key}
         options |= {key: value for key, value in {**files, "server_name": tls.name}.items() if value}
@@ -265,8 +272,8 @@ class Link:
             )
         if getattr(error, "code", None) == _NO_COLLECTION or "can't find collection" in text:
             return CatalogueError(
-                f"The catalogue {self.address.text!r} is not there any more, or not whole; see `vitrine index list"
-                f" milvus+{url}`."
+                f"The catalogue {self.address.text!r} was deleted (or replaced) meanwhile, or is not whole; see"
+                f" `vitrine index list milvus+{url}`."
             )
         if not hasattr(self, "client"):  # the first time
             return CatalogueError(self._nobody(text, error))
@@ -280,7 +287,7 @@ class Link:
         url = self.address.url
         if "Connection refused" in text or "Name or service" in text or "DNS resolution" in text:
             return f"Nothing answers at {url}; start Milvus there, or name another address."
-        if any(sign in text for sign in _NOT_MILVUS):
+        if any(sign in text for sign in _NOT_MILVUS) or _speaks_http(url):
             return (
                 f"What answers at {url} is no Milvus server ({_first(error)}); name the port that Milvus has for gRPC,"
                 " mostly 19530."
@@ -289,6 +296,18 @@ class Link:
             f"No Milvus server answers at {url} within {_OPENING:g} s ({_first(error)}); see that it runs, that the"
             " address is right, and whether it wants milvus+https."
         )
+
+
+def _speaks_http(url: str) -> bool:
+    """Whether a web server answers there; Milvus speaks another version of HTTP."""
+    scheme, _, place = url.partition("://")
+    host, _, port = place.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=1) as asked:
+            asked.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return scheme == "http" and asked.recv(7) == b"HTTP/1."
+    except OSError:
+        return False
 
 
 def _pymilvus() -> Any:
