@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from milvus_fixtures import Milvus
-from vitrine.catalogue import Catalogue, Item, Known, access, by_name, filters, milvus_writer
+from vitrine.catalogue import Catalogue, Columns, Item, Known, access, by_name, filters, milvus_writer
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, ItemError
 
@@ -145,7 +145,7 @@ def test_pages_follow_each_other(catalogue: Catalogue) -> None:
 
 def test_an_item_is_what_was_added(catalogue: Catalogue) -> None:
     one = items(1)[0]
-    columns = {"price": 39.5, "size, EU": 42, "näme\n\"'\\": "50 % of_it\t"}
+    columns: Columns = {"price": 39.5, "size, EU": 42, "näme\n\"'\\": "50 % of_it\t"}
     whole = replace(one, columns=columns, stamp="1 2 3", thumbnail=bytes(range(256)) * 300, source='/a "b"/\\n\'.jpg')
     (id,) = catalogue.add([whole])
     found = catalogue.item(id)

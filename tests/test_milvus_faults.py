@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,9 @@ def items(count: int, start: str = "s") -> list[Item]:
     vectors = np.random.default_rng(0).normal(size=(count, SIZE)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return [Item(f"{start}{i}", f"class {i % 3}", f"c{i}", vector, b"png") for i, vector in enumerate(vectors)]
+
+
+Place = Callable[[], AbstractContextManager[int]]
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def nothing() -> Iterator[int]:
 def answering(code: grpc.StatusCode, text: str) -> Iterator[int]:
     """A gRPC server that answers every call so."""
 
-    class Refusing(grpc.GenericRpcHandler):
+    class Refusing(grpc.GenericRpcHandler):  # type: ignore[misc]
         def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
             def refuse(_: object, context: grpc.ServicerContext) -> None:
                 context.abort(code, text)
@@ -110,7 +113,9 @@ def answering(code: grpc.StatusCode, text: str) -> Iterator[int]:
         (lambda: answering(grpc.StatusCode.PERMISSION_DENIED, "no"), "put user:password, or an API key"),
     ],
 )
-def test_who_does_not_answer_as_milvus(cli: Cli, place: Callable[[], "contextmanager[int]"], sentence: str) -> None:  # type: ignore[valid-type]
+def test_who_does_not_answer_as_milvus(
+    cli: Cli, place: Callable[[], AbstractContextManager[int]], sentence: str
+) -> None:
     with place() as port, within(15):
         code, out, err = cli("index", "info", f"milvus+http://127.0.0.1:{port}/shop")
     assert (code, out) == (2, "")
@@ -305,9 +310,10 @@ def test_somebody_elses_collection(milvus: Milvus, encoder: Encoder, made: Milvu
     name = milvus.name()
     client, short = made._link.client, name.rpartition("/")[2]
     client.create_collection(records_of(short), dimension=4)
-    for use in (lambda: by_name.open_(name), lambda: by_name.create(name, encoder)):
-        with pytest.raises(CatalogueError, match="it is not a catalogue of vitrine's"):
-            use()
+    with pytest.raises(CatalogueError, match="it is not a catalogue of vitrine's"):
+        by_name.open_(name)
+    with pytest.raises(CatalogueError, match="it is not a catalogue of vitrine's"):
+        by_name.create(name, encoder)
     client.drop_collection(items_of(made._short, 1))
     with pytest.raises(CatalogueError, match="has lost its collection"):
         by_name.open_(made.name)
