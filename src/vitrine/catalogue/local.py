@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +85,7 @@ class LocalCatalogue:
         with sentences.final(name, path):
             return cls(name, Store.open(name, path))
 
-    def __enter__(self) -> "LocalCatalogue":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

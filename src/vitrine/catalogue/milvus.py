@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,7 @@ class MilvusCatalogue:
         with suppress(StorageError):  # then it does without
             storage.make_folder(self.place)
 
-    def __enter__(self) -> "MilvusCatalogue":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
