@@ -9,9 +9,8 @@ from pathlib import Path
 from random import Random
 
 from pictures import random_items
-from vitrine.catalogue import Item, copying, kept_index
+from vitrine.catalogue import Item, by_name, copying, kept_index, milvus_writer, staging
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.staging import LocalStaging
 from vitrine.encoder import Encoder
 from vitrine.indexing import folder as folders
 from vitrine.indexing import here
@@ -77,11 +76,12 @@ def rebuild(home: str, model: str, told: Connection) -> None:
         told.send_bytes(b"done")
 
 
-def copy(home: str, told: Connection) -> None:
-    """Copy the catalogue "shop" to "other", in small batches."""
+def copy(home: str, source: str, name: str, finish: bool, told: Connection) -> None:
+    """Copy that catalogue, in small batches."""
     os.environ["VITRINE_HOME"] = home
     copying.BATCH = 4
-    with LocalCatalogue.open("shop") as catalogue:
+    milvus_writer.BEAT, milvus_writer.DEAD = 0.3, 2.0
+    with by_name.open_(source) as catalogue:
         told.send_bytes(b"begun")
-        copying.copy(catalogue, LocalStaging("other"))
+        copying.copy(catalogue, staging.of(name), finish)
         told.send_bytes(b"done")

@@ -18,7 +18,7 @@ duplicates.py     items that show the same picture
 copies.py         whole catalogues, item by item
 parquet.py        a catalogue as a Parquet file, and from one
 moving.py         new vectors, on the way to another model
-copying.py        from one catalogue into another, of any kind; staging.py: where that is done on one machine
+copying.py        from one catalogue into another, of any kind; staging.py, milvus_staging.py: where that is done
 plan.py           what so many items take, by rules
 milvus.py         on a Milvus server, with what begins with milvus_
 backup.py         a catalogue in one file with its model, and from one
@@ -285,6 +285,26 @@ class Catalogue(Protocol):
         """A word that changes when another catalogue takes this one's name: with it an id always means the same
         picture. It may change at other times, too.
         """
+        ...
+
+    # --- from and to another catalogue
+
+    def entries(self, after: int = 0) -> Iterator[Entry]:
+        """Every item with an id above that, whole, by id. Nothing may be written before the last was taken."""
+        ...
+
+    def listed(self) -> Iterator[Known]:
+        """Every item without its vector and small picture, by id. Nothing may be written before the last was taken."""
+        ...
+
+    def take(self, entries: Sequence[Entry], last: int = 0) -> None:
+        """Put items in under the ids that they have elsewhere, all or none; what has such an id or such a source here
+        is replaced. last: ids up to this one were given elsewhere, and are never given here.
+        """
+        ...
+
+    def last(self) -> int:
+        """The highest id that was ever given."""
         ...
 
     # --- its model

@@ -9,8 +9,8 @@ import hashlib
 import json
 import struct
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -28,38 +28,6 @@ _LENGTH = struct.Struct("<q")
 _TOLD = 2000  # items between two reports of progress, when reading
 
 
-class Movable(Catalogue, Protocol):
-    """A catalogue that can be copied, and copied into."""
-
-    def encoder(self) -> Encoder:
-        """The model that made it."""
-        ...
-
-    def reading(self) -> AbstractContextManager[object]:
-        """While it lasts, all that is read is of one moment, whatever others write: where the back end can do that."""
-        ...
-
-    def entries(self, after: int = 0) -> Iterator[Entry]:
-        """Every item with an id above that, whole, by id. Nothing may be written before the last was taken."""
-        ...
-
-    def listed(self) -> Iterator[Known]:
-        """The same without vectors and small pictures, and all of them."""
-        ...
-
-    def take(self, entries: Sequence[Entry], last: int = 0) -> None:
-        """Put items in under the ids that they have elsewhere, all or none; what has such an id or such a source here
-        is replaced. last: ids up to this one were given elsewhere, and are never given here.
-        """
-        ...
-
-    def last(self) -> int:
-        """The highest id that was ever given."""
-        ...
-
-    def close(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class Record:
     """What a copy that is under way is of. source: the catalogue's name. model, identity: see `ModelCard`."""
@@ -70,6 +38,17 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         return {"format_version": 1, **vars(self)}
+
+    @classmethod
+    def from_json(cls, said: Any, name: str) -> "Record":
+        """name: of the copy. Raises CatalogueError where it does not say that."""
+        try:
+            return cls(str(said["source"]), str(said["model"]), str(said["identity"]))
+        except (KeyError, TypeError) as error:
+            raise CatalogueError(
+                f"The unfinished copy {name!r} does not say what it is of ({said!r}); throw it away with `vitrine index"
+                f" remove {name} --all` and run it again."
+            ) from error
 
 
 class Staging(Protocol):
@@ -85,11 +64,11 @@ class Staging(Protocol):
         """Make an empty catalogue, out of sight."""
         ...
 
-    def open(self) -> Movable:
+    def open(self) -> Catalogue:
         """The catalogue out of sight."""
         ...
 
-    def publish(self, finished: Movable, lock: ExitStack) -> None:
+    def publish(self, finished: Catalogue, lock: ExitStack) -> None:
         """Give it its name, closing it: from here on it is a catalogue like any other. lock: holds that the caller is
         its sole writer; it may be closed.
 
@@ -97,7 +76,7 @@ class Staging(Protocol):
         """
         ...
 
-    def existing(self) -> Movable | None:
+    def existing(self) -> Catalogue | None:
         """The catalogue that has that name already, if there is one."""
         ...
 
@@ -126,7 +105,7 @@ class Copied:
     already: bool = False
 
 
-def copy(source: Movable, staging: Staging, finish: bool = True, progress: Progress = silent) -> Copied:
+def copy(source: Catalogue, staging: Staging, finish: bool = True, progress: Progress = silent) -> Copied:
     """Copy a catalogue with its model, ids and times. The source can be searched and written meanwhile. After a stop
     the same call goes on; nothing is copied twice. finish: give the copy its name when it agrees with the source.
 
@@ -153,10 +132,10 @@ def copy(source: Movable, staging: Staging, finish: bool = True, progress: Progr
     return done
 
 
-def summed(catalogue: Movable, told: Callable[[int], None] = lambda count: None) -> Sum:
-    """Read all of a catalogue: every item's source, label, content hash, columns, stamp, time, vector and thumbnail."""
+def summed(entries: Iterable[Entry], told: Callable[[int], None] = lambda count: None) -> Sum:
+    """Of all items of a catalogue: every one's source, label, content hash, columns, stamp, time, vector, thumbnail."""
     total = count = 0
-    for entry in catalogue.entries():
+    for entry in entries:
         total = (total + _digest(entry)) % 2**128
         count += 1
         if count % _TOLD == 0:
@@ -183,7 +162,7 @@ def _begin(staging: Staging, wanted: Record, encoder: Encoder) -> None:
         )
 
 
-def _filled(source: Movable, destination: Movable, wanted: Record, progress: Progress) -> Copied:
+def _filled(source: Catalogue, destination: Catalogue, wanted: Record, progress: Progress) -> Copied:
     """Bring the destination to agree with the source, and read both."""
     done = Copied()
     for _ in range(_ROUNDS):
@@ -192,8 +171,8 @@ def _filled(source: Movable, destination: Movable, wanted: Record, progress: Pro
                 raise CatalogueError(f"{source.name!r} has moved to another model meanwhile; run it again.")
             changed = _bring(source, destination, done, progress)
             items = len(source)
-            ours = summed(source, _third(1, items, progress))
-        theirs = summed(destination, _third(2, items, progress))
+            ours = summed(source.entries(), _third(1, items, progress))
+        theirs = summed(destination.entries(), _third(2, items, progress))
         if ours == theirs and len(destination) == theirs.items:
             done.items, done.checksum, done.kept = theirs.items, theirs.checksum, max(0, theirs.items - done.copied)
             return done
@@ -208,9 +187,9 @@ def _filled(source: Movable, destination: Movable, wanted: Record, progress: Pro
     )
 
 
-def _bring(source: Movable, destination: Movable, done: Copied, progress: Progress) -> bool:
+def _bring(source: Catalogue, destination: Catalogue, done: Copied, progress: Progress) -> bool:
     """Copy what is new, then put right what has changed; whether anything had to be done."""
-    before = done.copied + done.removed + done.updated
+    before, last = done.copied + done.removed + done.updated, source.last()
     entries = source.entries(destination.last())
     there, items = len(destination), len(source)
     told = _third(0, items, progress)
@@ -230,7 +209,7 @@ def _bring(source: Movable, destination: Movable, done: Copied, progress: Progre
     while batch := list(islice(entries, BATCH)):
         destination.take(batch)
         done.copied += len(batch)
-    destination.take([], source.last())
+    destination.take([], last)
     return done.copied + done.removed + done.updated > before
 
 
@@ -265,7 +244,7 @@ def _differences(source: Iterator[Known], destination: Iterator[Known]) -> _Diff
     return found
 
 
-def _of_ids(source: Movable, ids: Iterable[int]) -> Iterator[Entry]:
+def _of_ids(source: Catalogue, ids: Iterable[int]) -> Iterator[Entry]:
     """The items of those ids."""
     wanted = set(ids)
     if not wanted:
@@ -278,7 +257,7 @@ def _of_ids(source: Movable, ids: Iterable[int]) -> Iterator[Entry]:
             return
 
 
-def _compared(source: Movable, there: Movable, progress: Progress) -> Copied:
+def _compared(source: Catalogue, there: Catalogue, progress: Progress) -> Copied:
     """Where the destination has its name already: a copy that was finished before, or a refusal."""
     ours, theirs = source.info(), there.info()
     how = f"choose another name, or delete it with `vitrine index remove {there.name} --all`"
@@ -290,8 +269,8 @@ def _compared(source: Movable, there: Movable, progress: Progress) -> Copied:
     items = ours.items
     if ours.items == theirs.items:
         with source.reading():
-            whole = summed(source, _third(0, items, progress))
-        if whole == summed(there, _third(1, items, progress)):
+            whole = summed(source.entries(), _third(0, items, progress))
+        if whole == summed(there.entries(), _third(1, items, progress)):
             return Copied(whole.items, whole.checksum, kept=whole.items, finished=True, already=True)
     raise CatalogueError(
         f"There is a catalogue {there.name!r} already ({theirs.items:,} items), with other items than {source.name!r}"

@@ -173,7 +173,7 @@ class LocalCatalogue:
             return writing.add(self._store, items)
 
     def take(self, entries: Sequence[Entry], last: int = 0) -> None:
-        """See `copying.Movable`."""
+        """See `Catalogue`."""
         with self.sole_writer(), self._told():
             self._check_items([entry.item for entry in entries])
             writing.take(self._store, entries, last)
@@ -249,7 +249,7 @@ class LocalCatalogue:
         return item
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
-        """See `copying.Movable`."""
+        """See `Catalogue`."""
         with self._told(), self._store.reading():
             for found in damage.whole(self._store, after):
                 row = found.row
@@ -258,12 +258,12 @@ class LocalCatalogue:
                 yield Entry(row.id, row.added, item)
 
     def listed(self) -> Iterator[Known]:
-        """See `copying.Movable`."""
+        """See `Catalogue`."""
         with self._told():
             yield from self._store.listed()
 
     def last(self) -> int:
-        """See `copying.Movable`."""
+        """See `Catalogue`."""
         return self._meta().last
 
     def columns(self) -> dict[str, int]:

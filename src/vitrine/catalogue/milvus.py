@@ -172,7 +172,7 @@ class MilvusCatalogue:
             return self._writing.add(items)
 
     def take(self, entries: Sequence[Entry], last: int = 0) -> None:
-        """See `copying.Movable`."""
+        """See `Catalogue`."""
         with self.sole_writer():
             check_items([entry.item for entry in entries], self._state().dimensions, self.name)
             self._writing.take(entries, last)
@@ -260,7 +260,7 @@ class MilvusCatalogue:
         return entry_of(rows[0], self._writing.thumbnail(rows[0])).item
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
-        """See `copying.Movable`. Raises CatalogueError where one is damaged."""
+        """See `Catalogue`. Raises CatalogueError where one is damaged."""
         for row in self._all(f"id > {after}", WHOLE):
             thumbnail = self._writing.thumbnail(row)
             if checksum_of(row, thumbnail) != row["checksum"]:
@@ -270,9 +270,22 @@ class MilvusCatalogue:
                 )
             yield entry_of(row, thumbnail)
 
+    def listed(self) -> Iterator[Known]:
+        """See `Catalogue`."""
+        return map(known_of, self._all("", KNOWN))
+
     def last(self) -> int:
-        """See `copying.Movable`."""
+        """See `Catalogue`."""
         return self._state().last
+
+    @property
+    def unfinished(self) -> dict[str, Any] | None:
+        """What it is a copy of, where that is under way."""
+        return self._state().unfinished
+
+    def finish(self) -> None:
+        """From now on it is a whole copy. The caller is the sole writer."""
+        self._writing.keep(replace(self._state(), unfinished=None))
 
     def sample(self, most: int) -> list[bytes]:
         state = self._state()

@@ -1,7 +1,7 @@
 """How a catalogue on Milvus comes about, is found and opened, and goes."""
 
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from vitrine.catalogue import milvus_address, milvus_tables
@@ -79,17 +79,24 @@ def exists(name: str) -> bool:
 
 
 def names(server: str) -> list[str]:
-    """The catalogues on a server, as milvus+http://host:19530. Raises as `open_`."""
+    """The catalogues on a server, as milvus+http://host:19530, without unfinished copies. Raises as `open_`."""
     url = milvus_address.parse_server(server)
     link = Link(Address(url, ""), milvus_address.settings(url))
     try:
-        return [Address(url, found).text for found in names_on(link)]
+        return [Address(url, found).text for found in names_on(link) if not _unfinished(link, found)]
     finally:
         link.close()
 
 
 def names_on(link: Link) -> list[str]:
     return sorted(name for one in link.collections() if (name := catalogue_of(one)) is not None)
+
+
+def _unfinished(link: Link, name: str) -> bool:
+    with suppress(CatalogueError):  # what is damaged says so when it is opened
+        content = Records(link, records_of(name), name).get(STATE)
+        return content is not None and State.from_bytes(content, name).unfinished is not None
+    return False
 
 
 def delete(name: str, only_empty: bool = False) -> None:

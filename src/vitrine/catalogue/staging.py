@@ -1,5 +1,5 @@
-"""Where a local catalogue is copied to until it is whole: the folder `.copy-NAME` beside the catalogues, which becomes
-NAME at once. `copy.json` in it says what the copy is of.
+"""Where a catalogue is copied to until it is whole. On this machine that is the folder `.copy-NAME` beside the
+catalogues, which becomes NAME at once; `copy.json` in it says what the copy is of. On Milvus: milvus_staging.py.
 """
 
 import json
@@ -7,15 +7,23 @@ import os
 from contextlib import ExitStack, suppress
 
 from vitrine import storage
-from vitrine.catalogue import folders
-from vitrine.catalogue.copying import Movable, Record
+from vitrine.catalogue import Catalogue, folders, milvus_address
+from vitrine.catalogue.copying import Record, Staging
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.catalogue.store import Store
 from vitrine.catalogue.tables import Meta
 from vitrine.encoder import Encoder
-from vitrine.errors import CatalogueError
 
 RECORD = "copy.json"
+
+
+def of(name: str) -> Staging:
+    """Where a copy of that name is made. Raises InputError for what is no name; MissingExtraError."""
+    if milvus_address.is_address(name):
+        from vitrine.catalogue.milvus_staging import MilvusStaging
+
+        return MilvusStaging(name)
+    return LocalStaging(name)
 
 
 class LocalStaging:
@@ -30,12 +38,9 @@ class LocalStaging:
             return None
         try:
             said = json.loads((self._place / RECORD).read_text(encoding="utf-8"))
-            return Record(str(said["source"]), str(said["model"]), str(said["identity"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CatalogueError(
-                f"The unfinished copy in {self._place} does not say what it is of ({error!r}); throw it away with"
-                f" `vitrine index remove {self.name} --all` and run it again."
-            ) from error
+        except (OSError, ValueError) as error:
+            said = repr(error)
+        return Record.from_json(said, self.name)
 
     def begin(self, record: Record, encoder: Encoder) -> None:
         with folders.making_at(self._place, self.name) as made:
@@ -47,7 +52,7 @@ class LocalStaging:
     def open(self) -> LocalCatalogue:
         return LocalCatalogue.within(self._place, self.name)
 
-    def publish(self, finished: Movable, lock: ExitStack) -> None:
+    def publish(self, finished: Catalogue, lock: ExitStack) -> None:
         if isinstance(finished, LocalCatalogue):
             finished.save_index()
         finished.close()

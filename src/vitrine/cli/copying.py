@@ -21,17 +21,15 @@ def copy(
     """Copy a catalogue with its model, ids and times. It can be searched and written meanwhile. The copy takes its name
     when all of it has been read again and agrees. Run it again after a stop: it goes on.
 
-    Example: vitrine index copy shop shop-2
+    Example: vitrine index copy shop milvus+http://host:19530/shop
     """
-    from vitrine.catalogue import copying
-    from vitrine.catalogue.local import LocalCatalogue
-    from vitrine.catalogue.staging import LocalStaging
+    from vitrine.catalogue import by_name, copying, staging
 
-    staging = LocalStaging(destination)
-    with LocalCatalogue.open(source) as opened:
+    with by_name.open_(source) as opened:
+        place = staging.of(destination)
         try:
             with output.stage(f"Copy {source} to {destination}") as progress:
-                done = copying.copy(opened, staging, not prepare, progress)
+                done = copying.copy(opened, place, not prepare, progress)
         except KeyboardInterrupt:
             output.say(f"Stopped. {source} is as it was; run the same command again to go on.")
             raise
