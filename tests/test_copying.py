@@ -551,6 +551,8 @@ def test_throwing_an_unfinished_copy_away(shop: LocalCatalogue, cli: Cli) -> Non
         (["shop", "a/b"], "cannot name a catalogue"),
         (["shop", ""], "cannot name a catalogue"),
         (["", "other"], "cannot name a catalogue"),
+        (["shop", "milvus+http://host:19530"], "cannot name a catalogue on Milvus"),
+        (["ftp://host/shop", "other"], "is no address of a catalogue"),
         (["shop", "small"], "There is a catalogue 'small' already, of the model compact"),
     ],
 )
