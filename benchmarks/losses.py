@@ -21,7 +21,7 @@ import numpy as np
 from vitrine import evaluation
 from vitrine.datasets import Dataset, Splits, fashion_mnist
 from vitrine.encoder import Encoder
-from vitrine.training import checkpoints, loop
+from vitrine.training import checkpoints, loop, splitting
 from vitrine.training import recipe as recipes
 from vitrine.training.recipe import Recipe
 
@@ -131,7 +131,7 @@ def _trained(recipe: Recipe, name: str, train: Dataset, out: Path) -> Path:
 
 
 def _measured(encoder: Encoder, recipe: Recipe, train: Dataset) -> dict[str, str | float]:
-    _, validation = loop.split(train, recipe.data, recipe.training.seed)
+    _, validation = splitting.split(train, recipe.data, recipe.training.seed)
     held = {source: None for source in validation.sources}
     used = train[: recipe.data.limit]
     rest = used[np.array([i for i, source in enumerate(used.sources) if source not in held])]

@@ -15,11 +15,12 @@ from vitrine.datasets import ClassNames, Dataset
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, RecipeError
 from vitrine.spec import ImageSpec
-from vitrine.training import checkpoints, loop
+from vitrine.training import checkpoints, loop, splitting
 from vitrine.training import recipe as recipes
 from vitrine.training.photo import composites, export, looks, units, views
 from vitrine.training.photo.grounds import grounds
 from vitrine.training.photo.lesson import PhotoLesson
+from vitrine.training.processes import ALONE
 from vitrine.training.recipe import DataTable, PhotographTable, Recipe
 
 CLASSES: ClassNames = {"en": ("disc", "bar", "ring"), "uk": ("коло", "смуга", "кільце")}
@@ -161,18 +162,18 @@ def test_a_limit_takes_of_each_folder_its_share_and_leaves_what_is_held_out() ->
     every = photos(40)
     some = every[np.flatnonzero((every.labels != 1) | (np.arange(len(every)) % 16 < 4))]  # 40, 10, 40, 40
     table = DataTable(validation=0.2)
-    whole, held = loop.split(some, table, 0, photos=True)
-    parts = [loop.split(some, replace(table, limit=limit), 0, photos=True) for limit in (13, 26, 1000)]
+    whole, held = splitting.split(some, table, 0, photos=True)
+    parts = [splitting.split(some, replace(table, limit=limit), 0, photos=True) for limit in (13, 26, 1000)]
     assert [len(training) for training, _ in parts] == [13, 26, len(whole)]
     assert {validation.sources for _, validation in parts} == {held.sources}
     assert parts[0][0].counts().tolist() == [4, 1, 4, 4]
     assert parts[1][0].counts().tolist() == [8, 2, 8, 8]
     assert set(parts[0][0].sources) < set(parts[1][0].sources) < set(whole.sources)
-    assert loop.split(some, replace(table, limit=13), 0, photos=True)[0].sources == parts[0][0].sources
-    assert loop.split(some, replace(table, limit=13), 1, photos=True)[0].sources != parts[0][0].sources
+    assert splitting.split(some, replace(table, limit=13), 0, photos=True)[0].sources == parts[0][0].sources
+    assert splitting.split(some, replace(table, limit=13), 1, photos=True)[0].sources != parts[0][0].sources
     for limit in (1, 2):
         with pytest.raises(DataError, match="No training images would be left of the class"):
-            loop.split(some, replace(table, limit=limit), 0, photos=True)
+            splitting.split(some, replace(table, limit=limit), 0, photos=True)
 
 
 def test_some_photo_of_a_class_must_be_held_out(tmp_path: Path) -> None:
@@ -304,7 +305,7 @@ class Sure(torch.nn.Module):
 
 def lesson_of(**changes: str) -> PhotoLesson:
     image = ImageSpec(32, 32, 3, "any", (0.5,) * 3, (0.3,) * 3)
-    found = loop._lesson(recipe(**changes), photos(10), garments(), image, "cpu")
+    found = loop._lesson(recipe(**changes), photos(10), garments(), image, "cpu", ALONE)
     assert isinstance(found, PhotoLesson)
     return found
 

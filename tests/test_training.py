@@ -23,7 +23,7 @@ from vitrine import storage
 from vitrine.datasets import ClassNames, Dataset, Splits
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, ModelFileError, RecipeError, StorageError
-from vitrine.training import checkpoints, export, lessons, loop, losses, models, transforms
+from vitrine.training import checkpoints, export, lessons, loop, losses, models, splitting, state, transforms
 from vitrine.training import recipe as recipes
 from vitrine.training.layers import Conv2d
 from vitrine.training.recipe import (
@@ -520,10 +520,10 @@ def test_report_as_head_sees_class_probabilities_and_teaches_through_them() -> N
 
 def test_schedules() -> None:
     optimiser = OptimiserTable(learning_rate=2.0)
-    constant = [loop.learning_rate(optimiser, ScheduleTable("constant"), step, 100) for step in range(100)]
+    constant = [state.learning_rate(optimiser, ScheduleTable("constant"), step, 100) for step in range(100)]
     assert set(constant) == {2.0}
     for name in ("cosine", "one-cycle"):
-        rates = [loop.learning_rate(optimiser, ScheduleTable(name, 0.2), step, 100) for step in range(100)]
+        rates = [state.learning_rate(optimiser, ScheduleTable(name, 0.2), step, 100) for step in range(100)]
         assert rates.index(max(rates)) == 20
         assert max(rates) == pytest.approx(2.0)
         assert rates[:21] == sorted(rates[:21])
@@ -533,14 +533,14 @@ def test_schedules() -> None:
 
 
 def test_a_random_split_keeps_the_classes_shares_and_parts_do_not_overlap(drawn: Splits) -> None:
-    training, validation = loop.split(drawn.train, DataTable(validation=0.25), 3)
+    training, validation = splitting.split(drawn.train, DataTable(validation=0.25), 3)
     assert validation.counts().tolist() == [5] * 10
     assert sorted(training.sources + validation.sources) == sorted(drawn.train.sources)
-    assert loop.split(drawn.train, DataTable(validation=0.25), 4)[1].sources != validation.sources
+    assert splitting.split(drawn.train, DataTable(validation=0.25), 4)[1].sources != validation.sources
 
 
 def test_the_last_share_and_the_limit(drawn: Splits) -> None:
-    training, validation = loop.split(drawn.train, DataTable(validation=0.2, split="last", limit=50), 0)
+    training, validation = splitting.split(drawn.train, DataTable(validation=0.2, split="last", limit=50), 0)
     assert training.sources == drawn.train.sources[:40]
     assert validation.sources == drawn.train.sources[40:50]
 
@@ -548,26 +548,26 @@ def test_the_last_share_and_the_limit(drawn: Splits) -> None:
 def test_a_class_without_training_images_is_named(drawn: Splits) -> None:
     by_class = drawn.train[np.argsort(drawn.train.labels, kind="stable")]  # as a folder is
     with pytest.raises(DataError, match="left of the class 'Bag'"):
-        loop.split(by_class, DataTable(validation=0.2, split="last"), 0)
+        splitting.split(by_class, DataTable(validation=0.2, split="last"), 0)
     with pytest.raises(DataError, match="left of the class 'Pullover'"):
-        loop.split(by_class, DataTable(limit=40), 0)
+        splitting.split(by_class, DataTable(limit=40), 0)
 
 
 def test_classes_left_out_are_neither_trained_on_nor_validated_on(drawn: Splits) -> None:
-    training, validation = loop.split(drawn.train, DataTable(validation=0.25, leave_out=(0, 2, 4)), 0)
+    training, validation = splitting.split(drawn.train, DataTable(validation=0.25, leave_out=(0, 2, 4)), 0)
     assert training.counts().tolist() == [0, 15, 0, 15, 0, 15, 15, 15, 15, 15]
     assert set(validation.labels.tolist()) == {1, 3, 5, 6, 7, 8, 9}
     for wrong in ((10,), tuple(range(9))):
         with pytest.raises(DataError, match="two at least must be left"):
-            loop.split(drawn.train, DataTable(leave_out=wrong), 0)
+            splitting.split(drawn.train, DataTable(leave_out=wrong), 0)
 
 
 def test_too_few_images_and_images_without_a_class_are_refused(drawn: Splits) -> None:
     with pytest.raises(DataError, match="too few"):
-        loop.split(drawn.train[:3], DataTable(), 0)
+        splitting.split(drawn.train[:3], DataTable(), 0)
     unlabelled = replace(drawn.train, labels=np.full(len(drawn.train), -1))
     with pytest.raises(DataError, match="without a class"):
-        loop.split(unlabelled, DataTable(), 0)
+        splitting.split(unlabelled, DataTable(), 0)
 
 
 # --- the loop

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pictures import Cli
-from vitrine.cli import train
+from vitrine.cli import watching
 from vitrine.datasets import Splits
 from vitrine.errors import InputError
 from vitrine.training import loop, tuning
@@ -92,7 +92,7 @@ def test_searches_that_cannot_be(drawn: Splits, tmp_path: Path) -> None:
 
 
 def test_the_command_knows_the_search_by_its_file() -> None:
-    assert train.SEARCH_FILE == tuning.FACTS_FILE
+    assert watching.SEARCH_FILE == tuning.FACTS_FILE
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 `VITRINE_HOME` puts everything that vitrine keeps under one folder; otherwise the platform's own data and cache folders
 are used. `VITRINE_DATA` names a folder that holds data sets and is never written to, `VITRINE_TOKEN` the token of
-`vitrine serve`, `VITRINE_MILVUS` a file about Milvus servers, `VITRINE_MILVUS_TOKEN` what they let us in with.
+`vitrine serve`, `VITRINE_MILVUS` a file about Milvus servers, `VITRINE_MILVUS_TOKEN` what they let us in with. torchrun
+tells each process its number there.
 """
 
 import errno
@@ -68,6 +69,12 @@ def milvus_file() -> Path | None:
     return Path(named).expanduser() if named else usual if usual.is_file() else None
 
 
+def torchrun(name: str) -> int:
+    """A number that torchrun tells each process that it starts, such as RANK; 0 without torchrun."""
+    written = os.environ.get(name, "")
+    return int(written) if written.isdecimal() else 0
+
+
 def memory() -> int:
     """Bytes of memory that there are for us: the machine's, or what a container allows; 4 GiB where nobody says."""
     found = [4 * 2**30]
@@ -130,6 +137,17 @@ def writing(path: Path) -> Iterator[Path]:
         raise disk_error(error, path) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what a program that was killed while `writing` into that folder left behind; nobody may be writing there.
+    Raises StorageError.
+    """
+    for part in folder.glob(".*.part"):
+        try:
+            part.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, part) from error
 
 
 def settle(folder: Path) -> None:

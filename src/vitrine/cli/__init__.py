@@ -4,6 +4,7 @@ answers are quick.
 output.py    printing, progress bars, JSON
 data.py      vitrine data show|verify
 train.py     vitrine train
+together.py  the same in several processes: torchrun -m vitrine.training
 look.py      vitrine classify
 search.py    vitrine search
 compare.py   vitrine compare
@@ -29,16 +30,12 @@ serve.py     vitrine serve
 demo.py      vitrine demo
 """
 
-import io
-import sys
-import warnings
 from typing import Annotated
 
 import typer
 
 import vitrine
-from vitrine.cli import compare, data, demo, evaluate, index, look, map, model, report, search, serve, train
-from vitrine.errors import VitrineError
+from vitrine.cli import compare, data, demo, evaluate, index, look, map, model, output, report, search, serve, train
 
 app = typer.Typer(
     name="vitrine",
@@ -81,16 +78,5 @@ def main() -> None:
     """The console script: what vitrine raises on purpose becomes one sentence on standard error and exit code 2, and so
     does what the operating system refuses.
     """
-    warnings.filterwarnings("ignore", module="PIL")  # images/ refuses what cannot be used, in one sentence
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
-    try:
+    with output.sentences():
         app()
-    except VitrineError as error:
-        print(f"vitrine: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"vitrine: {where}{error.strerror or error}; check the path and its permissions.", file=sys.stderr)
-        sys.exit(2)

@@ -1,8 +1,10 @@
 """What the commands share in printing: results on standard output, everything else on standard error."""
 
 import importlib
+import io
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vitrine.errors import InputError, MissingExtraError
+from vitrine.errors import InputError, MissingExtraError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine import progress
@@ -132,6 +134,30 @@ def list_unreadable(unreadable: Sequence["Unreadable"]) -> None:
         say(f"  {entry.reason}")
     if len(unreadable) > LISTED:
         say(f"  ... and {len(unreadable) - LISTED} more.")
+
+
+def refusal(error: BaseException) -> str | None:
+    """The sentence for what vitrine raises on purpose, and for what the operating system refuses; None for the rest."""
+    if isinstance(error, VitrineError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}; check the path and its permissions."
+    return None
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """What is raised on purpose within becomes one sentence on standard error and exit code 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # images/ refuses what cannot be used, in one sentence
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
+    try:
+        yield
+    except (VitrineError, OSError) as error:
+        say(f"vitrine: {refusal(error)}")
+        sys.exit(2)
 
 
 def bar(share: float, width: int = 24) -> str:

@@ -1,32 +1,24 @@
 """vitrine train: a recipe in, a model file out."""
 
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrine.cli import output
+from vitrine.cli import output, watching
 from vitrine.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vitrine.datasets import Dataset
     from vitrine.spec import ImageSpec
-    from vitrine.training.loop import Epoch, Result, Step, Watch
+    from vitrine.training.loop import Result
     from vitrine.training.recipe import Recipe
     from vitrine.training.tuning import Trial
 
-Done = TypeVar("Done")
-
 PARTS = frozenset(("train", "training", "validation", "valid", "val", "dev", "test", "testing"))
 """What people call the parts of a data set."""
-
-SEARCH_FILE = "tune.json"
-"""What makes a folder one of --tune (`training.tuning.FACTS_FILE`, whose import takes half a second)."""
 
 
 def train(
@@ -79,34 +71,58 @@ def train(
     """
     output.check_extra("vitrine.training.loop", "train", "Training needs")
     from vitrine.datasets import by_name
-    from vitrine.training import loop
+    from vitrine.training import checkpoints, loop
     from vitrine.training import recipe as recipes
 
+    started: watching.Started = context.obj or watching.Started(("vitrine",))
+    group = started.group or loop.ALONE
     read = _with_data(recipes.load(recipe, _overrides(context.args)), data, _overrides(context.args))
     if (tune and until is not None) or (tune_epochs and not tune):
         raise InputError("--until is for one training and --tune-epochs for --tune N; leave one of them away.")
-    run = out or Path("runs") / (f"{read.name}-tune" if tune else read.name)
+    if tune and group.size > 1:
+        raise InputError("--tune trains in one process; start it without torchrun: vitrine train RECIPE --tune N.")
+    run = started.run = out or Path("runs") / (f"{read.name}-tune" if tune else read.name)
+    resume = started.resume = resume or (started.resume and checkpoints.exists(run))
     loop.check_device(device)
     with output.stage(f"Load {read.data.name}") as progress:
-        loaded = by_name.load(read.data.name, data_dir, look(read), progress)
+        loaded = group.in_turn(lambda: by_name.load(read.data.name, data_dir, look(read), progress))
     output.list_unreadable(loaded.unreadable)
     _note_parts(read.data.name, loaded.splits.train.class_names["en"])
     beside = None
     if read.data.beside:
         with output.stage(f"Load {read.data.beside}") as progress:
-            beside = by_name.load(read.data.beside, data_dir, progress=progress).splits.train
-    again = shlex.join(["vitrine", *sys.argv[1:], *([] if resume else ["--resume"])])
+            beside = group.in_turn(lambda: by_name.load(read.data.beside, data_dir, progress=progress).splits.train)
     if tune:
         short = tune_epochs or -(-read.training.epochs // 5)
-        _tune(read, (loaded.splits.train, beside), run, Budget(tune, short, resume, device), as_json, again)
+        _tune(read, (loaded.splits.train, beside), run, Budget(tune, short, resume, device), as_json, started)
         return
-    result = stoppable(
+    if not group.first:
+        loop.learn(
+            read,
+            loaded.splits.train,
+            run,
+            beside=beside,
+            resume=resume,
+            until=until,
+            device=device,
+            watch=loop.Watch(),
+            group=group,
+        )
+        return
+    result = watching.stoppable(
         lambda watch: loop.train(
-            read, loaded.splits.train, run, beside=beside, resume=resume, until=until, device=device, watch=watch
+            read,
+            loaded.splits.train,
+            run,
+            beside=beside,
+            resume=resume,
+            until=until,
+            device=device,
+            watch=watch,
+            group=group,
         ),
-        run,
+        started,
         as_json,
-        again,
     )
     _note_gaps(result)
     metrics = result.card.metrics
@@ -164,7 +180,7 @@ def _tune(
     folder: Path,
     budget: Budget,
     as_json: bool,
-    again: str,
+    started: watching.Started,
 ) -> None:
     """Search, a line for each trial, and say what won. data: and what is learnt beside."""
     from vitrine.training import tuning
@@ -175,7 +191,7 @@ def _tune(
         else:
             output.say(_trial_line(trial))
 
-    found = stoppable(
+    found = watching.stoppable(
         lambda watch: tuning.tune(
             recipe,
             data[0],
@@ -188,9 +204,8 @@ def _tune(
             watch=watch,
             told=told,
         ),
-        folder,
+        started,
         as_json,
-        again,
     )
     best = found.best
     if as_json:
@@ -256,56 +271,3 @@ def _overrides(arguments: list[str]) -> dict[str, str]:
             value = rest.pop(0)
         found[name] = value
     return found
-
-
-def stoppable(work: "Callable[[Watch], Done]", run: Path, as_json: bool, again: str) -> "Done":
-    """Do the work, watched; Ctrl-C ends it with a sentence that says how to go on. again: the command for that."""
-    from vitrine.training import checkpoints
-
-    try:
-        return _watched(work, as_json)
-    except KeyboardInterrupt:
-        kept = checkpoints.exists(run) or (run / SEARCH_FILE).exists()
-        output.say(f"Stopped. Go on from the last whole epoch with: {again}" if kept else "Stopped; nothing was kept.")
-        raise typer.Exit(130) from None
-
-
-def _watched(work: "Callable[[Watch], Done]", as_json: bool) -> "Done":
-    """Do the work with a bar for the whole run and a line for each epoch that is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from vitrine.training.loop import Watch
-
-    columns = (
-        TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True, highlight=False), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=None, epoch="", state="")
-
-        def step(at: "Step") -> None:
-            state = f"loss {at.loss:.3f}  accuracy {at.accuracy:.3f}  {at.images_per_second:,.0f} images/s"
-            bar.update(
-                task,
-                total=at.epochs * at.images,
-                completed=(at.epoch - 1) * at.images + at.done,
-                epoch=f"{at.epoch}/{at.epochs}",
-                state=state,
-            )
-
-        def epoch(line: "Epoch") -> None:
-            if as_json:
-                output.print_json(vars(line))
-            else:
-                text = (
-                    f"epoch {line.epoch:3d}  train {line.train_loss:.4f} {line.train_accuracy:.4f}  validation"
-                    f" {line.validation_loss:.4f} {line.validation_accuracy:.4f}  {line.seconds:.1f} s"
-                )
-                bar.console.print(text) if sys.stderr.isatty() else output.say(text)
-
-        return work(Watch(step, epoch))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitrine.cli import output, train
+from vitrine.cli import output, train, watching
 from vitrine.errors import InputError
 
 if TYPE_CHECKING:
@@ -130,11 +130,10 @@ def _trained(recipe: "Recipe", out: Path, splits: "Splits") -> "Encoder":
         return kept
     resume = checkpoints.exists(run)
     output.say(f"{'Take up' if resume else 'Train'} {run} ({recipe.training.epochs} epochs)")
-    result = train.stoppable(
+    result = watching.stoppable(
         lambda watch: loop.train(recipe, splits.train, run, resume=resume, watch=watch),
-        run,
+        watching.Started((), run=run, again="the same command"),
         as_json=False,
-        again="the same command",
     )
     return Encoder.load(result.model)
 

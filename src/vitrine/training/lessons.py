@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vitrine.datasets import Dataset
 from vitrine.spec import ImageSpec
 from vitrine.training import losses, models, samplers
+from vitrine.training.processes import ALONE, Group
 from vitrine.training.recipe import Recipe
 from vitrine.training.transforms import augment
 
@@ -18,10 +19,14 @@ Autocast = contextlib.AbstractContextManager[Any]
 
 
 class Lesson(Protocol):
-    """network: what learns. objective: what learns beside it and is thrown away afterwards."""
+    """network: what learns. objective: what learns beside it and is thrown away afterwards. learner: the network as it
+    is called in a step, where several processes (`group`) learn it together.
+    """
 
     recipe: Recipe
     device: str
+    group: Group
+    learner: nn.Module
 
     @property
     def network(self) -> nn.Module: ...
@@ -35,8 +40,8 @@ class Lesson(Protocol):
     def learn(
         self, chosen: Tensor, passed: float, generator: torch.Generator, autocast: Autocast
     ) -> tuple[Tensor, Tensor]:
-        """The loss on a batch (b,), and how many of it were told right. passed: the share of the epochs that are
-        done.
+        """The loss on a batch (b,), and how many of it were told right: the same in all processes. passed: the share of
+        the epochs that are done.
         """
 
     def evaluate(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -46,8 +51,8 @@ class Lesson(Protocol):
 class ClassLesson:
     """Images of classes, augmented as the recipe says, in one tensor on the device."""
 
-    def __init__(self, recipe: Recipe, training: Dataset, image: ImageSpec, device: str) -> None:
-        self.recipe, self.device = recipe, device
+    def __init__(self, recipe: Recipe, training: Dataset, image: ImageSpec, device: str, group: Group = ALONE) -> None:
+        self.recipe, self.device, self.group = recipe, device, group
         torch.manual_seed(recipe.training.seed)
         ends = [[(value - mean) / sd for mean, sd in zip(image.mean, image.sd, strict=True)] for value in (0, 1)]
         self.black, self.white = torch.tensor(ends, device=device)  # (c,) each
@@ -56,6 +61,7 @@ class ClassLesson:
         self.network = models.build(recipe.model, *sizes, (self.black, self.white)).to(device)
         self.objective = losses.Objective(recipe.loss, classes, self.network.compared).to(device)
         self.network.probe = self.objective.probe
+        self.learner: nn.Module = self.network
         self.images, self.labels = as_tensors(training, image, device)
 
     def batches(self, generator: torch.Generator) -> samplers.Batches:
@@ -74,7 +80,7 @@ class ClassLesson:
         x, y, which = self._views(chosen, generator)  # (v b, c, h, w), (v b,), (v b,)
         classified = second_views(self.recipe, len(chosen), generator)
         with autocast, torch.set_grad_enabled(not self.recipe.model.frozen):
-            logits, vectors = self.network(x, classified)
+            logits, vectors = self._answers(x, classified, len(chosen))
         loss: Tensor = self.objective(logits, vectors, y, which, classified)
         return loss, (logits.argmax(1) == (y if classified is None else y[classified])).sum()
 
@@ -84,6 +90,20 @@ class ClassLesson:
             logits = torch.cat([network(part)[0].float() for part in torch.split(images, 500)])  # (n, classes)
         loss = torch.nn.functional.cross_entropy(logits, labels)
         return float(loss), float((logits.argmax(1) == labels).float().mean())
+
+    def _answers(self, x: Tensor, classified: Tensor | None, n: int) -> tuple[Tensor, Tensor]:
+        """Logits and vectors of all views (v n, c, h, w) of a batch of n images, in their order; this process looks at
+        those of its part.
+        """
+        part, views = self.group.part(n), len(x) // n
+        own = x.view(views, n, *x.shape[1:])[:, part].flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        rows = torch.arange(n, device=x.device)[part]
+        if classified is not None:
+            second = classified[part] >= n
+            rows = torch.arange(len(rows), device=x.device) + len(rows) * second
+        logits, vectors = self.learner(own, None if classified is None else rows)
+        by_image = vectors.view(views, len(rows), -1).transpose(0, 1)  # (m, v, d)
+        return self.group.gathered(logits, n), self.group.gathered(by_image, n).transpose(0, 1).flatten(0, 1)
 
     def _views(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """One or two augmented views of each image, in blocks, with its class and its number in the batch."""

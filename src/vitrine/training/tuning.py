@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from vitrine import storage
 from vitrine.datasets import Dataset
 from vitrine.errors import InputError
-from vitrine.training import checkpoints, loop
+from vitrine.training import checkpoints, loop, splitting
 from vitrine.training.loop import Step, Watch
 from vitrine.training.recipe import Recipe
 
@@ -73,7 +73,7 @@ def tune(
     one; DataError, StorageError as `loop.train`.
     """
     _check(recipe)
-    trials = _started(recipe, loop.data_facts(dataset, beside), folder, epochs, resume)
+    trials = _started(recipe, splitting.data_facts(dataset, beside), folder, epochs, resume)
     space = _space(recipe)
     for trial in trials[:count]:
         told(trial)

@@ -13,6 +13,7 @@ from vitrine.training.photo import composites, views
 from vitrine.training.photo.grounds import grounds
 from vitrine.training.photo.net import PhotoNet
 from vitrine.training.photo.units import Units, set_loss
+from vitrine.training.processes import ALONE, Group
 from vitrine.training.recipe import Recipe
 
 GROUNDS = 1024
@@ -37,9 +38,16 @@ class PhotoLesson:
     """
 
     def __init__(
-        self, recipe: Recipe, units: Units, photos: Dataset, beside: Dataset | None, image: ImageSpec, device: str
+        self,
+        recipe: Recipe,
+        units: Units,
+        photos: Dataset,
+        beside: Dataset | None,
+        image: ImageSpec,
+        device: str,
+        group: Group = ALONE,
     ) -> None:
-        self.recipe, self.units, self.device = recipe, units, device
+        self.recipe, self.units, self.device, self.group = recipe, units, device, group
         torch.manual_seed(recipe.training.seed)
         self.photos = torch.from_numpy(photos.images.copy())  # (n, h, w, 3) uint8
         self.labels = torch.from_numpy(photos.labels.copy()).to(device)
@@ -48,6 +56,7 @@ class PhotoLesson:
         self.grounds = torch.from_numpy(grounds(GROUNDS, photos.images.shape[1], seed=recipe.training.seed))
         self.mean, self.sd = (torch.tensor(value, device=device)[:, None, None] for value in (image.mean, image.sd))
         self.network = PhotoNet(recipe.model, units.learnt).to(device)
+        self.learner: nn.Module = self.network
         self.objective = nn.Identity()
         self.teachers: list[nn.Module] = []
 
@@ -70,12 +79,13 @@ class PhotoLesson:
         garments = self._garments(table.early_garments if early else table.garments, size, generator)
         nothing = self._nothing(size, generator)
         parts = [part for part in (photos, garments, nothing) if part is not None]
-        images = torch.cat([part.images for part in parts]).contiguous(memory_format=torch.channels_last)
-        normalised = (images - self.mean) / self.sd
+        images = torch.cat([part.images for part in parts])
+        n, own = len(images), images[self.group.part(len(images))].contiguous(memory_format=torch.channels_last)
+        normalised = (own - self.mean) / self.sd
         with autocast:
-            logits = self.network(normalised)
+            logits = self.learner(normalised)
             taught = self._taught(normalised)
-        found = self.units.log_probabilities(logits)
+        found = self.units.log_probabilities(self.group.gathered(logits, n))
         smoothing = self.recipe.loss.label_smoothing
         losses, at = [], 0
         for part in parts:
@@ -87,7 +97,8 @@ class PhotoLesson:
         weights = [1.0] + [self.recipe.loss.weight] * (len(parts) - 1)
         right = photos.sets.gather(1, found[: len(chosen)].argmax(1, keepdim=True)).sum()
         if taught is not None:
-            share, said = self.recipe.loss.taught, -(taught * found.clamp(min=-1e4)).sum(1)
+            share = self.recipe.loss.taught
+            said = -(self.group.gathered(taught, n) * found.clamp(min=-1e4)).sum(1)
             parted = torch.split(said, [len(part.sets) for part in parts])
             losses = [(1 - share) * loss + share * more for loss, more in zip(losses, parted, strict=True)]
         total = sum(weight * loss.sum() for weight, loss in zip(weights, losses, strict=True))
