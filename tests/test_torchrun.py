@@ -1,0 +1,136 @@
+"""Training in several processes, as torchrun starts them."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import learnt_together
+from vitrine.cli import together
+from vitrine.training import checkpoints, loop
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+
+
+def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*TORCHRUN, processes, *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+
+
+def apart(one: Path, other: Path) -> float:
+    """The largest difference of any number in two checkpoints, where 1 is the largest of its tensor."""
+    first, second = checkpoints.load(one).tensors, checkpoints.load(other).tensors
+    assert first.keys() == second.keys()
+    found = 0.0
+    for name, value in first.items():
+        difference = (value.double() - second[name].double()).abs().max()
+        found = max(found, float(difference / value.double().abs().max().clamp(min=1e-3)))
+    return found
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    """Every loss, sampler and optimiser, batches that cannot be halved, photos: but for batch norm, the same net. And
+    a checkpoint of one goes on as two, and the other way round.
+    """
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    learnt_together.stopped_after_the_first("plain", both / "half-alone")
+    done = torchrun(2, learnt_together.__file__, both, *learnt_together.CASES)
+    assert done.returncode == 0, done.stderr
+    for case in learnt_together.CASES:
+        learnt = learnt_together.learn(case, alone / case)
+        history = [json.loads(line) for line in (both / case / "history.jsonl").read_text().splitlines()]
+        assert [line["train_accuracy"] for line in history] == pytest.approx([line.train_accuracy for line in learnt])
+        assert apart(alone / case, both / case) < 1e-3, case
+    learnt_together.learn("plain", both / "half-together", resume=True)
+    for half in ("half-alone", "half-together"):
+        assert apart(alone / "plain", both / half) < 1e-4, half
+    facts = [json.loads((place / "plain" / "run.json").read_text())["machine"]["processes"] for place in (alone, both)]
+    assert facts == [1, 2]
+
+
+def test_what_is_refused_is_said_once_and_by_code_2(tmp_path: Path) -> None:
+    done = torchrun(2, "-m", "vitrine.training", "mlp", "--data", "drawn", "--batch-size", "3", "--out", tmp_path / "r")
+    says = "vitrine: training.batch_size is 3, and 2 processes need 2 images each; raise it to 4, or start fewer"
+    assert done.returncode != 0
+    assert done.stderr.count(says) == 1
+    assert done.stderr.count("exitcode  : 2") == 2  # torchrun's own code is 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_without_torchrun_it_is_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["vitrine.training", *arguments])
+        with pytest.raises(SystemExit) as end:
+            together.main()
+        return int(end.value.code or 0), capsys.readouterr().err
+
+    arguments = ["report-b-mlp", "--data", "drawn", "--epochs", "1", "--out", "a run"]
+    assert run(*arguments)[0] == 0
+    assert Path("a run/model.onnx").exists()
+    code, err = run(*arguments)
+    assert (code, "vitrine: There is a run in a run already; go on with it (--resume)" in err) == (2, True)
+    assert run("nosuch")[0] == 2
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_train_epoch", stop)
+    code, err = run(*arguments[:-1], "another")
+    assert (code, "nothing was kept" in err) == (130, True)
+
+
+def killed(rank: int, run: Path, arguments: list[str]) -> tuple[int, str, float]:
+    """Start, kill -9 that process after two epochs, and wait: torchrun's code, what was said, seconds that it took."""
+    command = [*TORCHRUN, "2", "-m", "vitrine.training", *arguments]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    history = run / "history.jsonl"
+    while time.monotonic() < deadline and not (history.exists() and len(history.read_text().splitlines()) >= 2):
+        time.sleep(0.02)
+    os.kill(process_of(started.pid, rank), signal.SIGKILL)
+    start = time.monotonic()
+    err = started.communicate(timeout=100)[1]
+    return started.returncode, err, time.monotonic() - start
+
+
+def process_of(parent: int, rank: int) -> int:
+    """The number of that process among torchrun's."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            child = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1]) == parent
+            if child and f"RANK={rank}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                return int(place.name)
+    raise AssertionError(f"process {rank} is not there")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the process in /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_stops_all_and_they_go_on_to_the_same_end(rank: int, tmp_path: Path) -> None:
+    arguments = ["mlp", "--data", "drawn", "--epochs", "6"]
+    assert torchrun(2, "-m", "vitrine.training", *arguments, "--out", tmp_path / "whole").returncode == 0
+    broken = [*arguments, "--out", str(tmp_path / "broken")]
+    code, err, seconds = killed(rank, tmp_path / "broken", broken)
+    assert code != 0
+    assert seconds < 45
+    assert err.count(f"vitrine: process {rank} of 0 to 1 ") == 1
+    again = "is gone: killed, perhaps for want of memory. Stopped. Go on from the last whole epoch with: torchrun"
+    assert again in err
+    assert "--resume\n" in err
+    assert {path.name for path in (tmp_path / "broken").iterdir()} <= {
+        "run.json",
+        "history.jsonl",
+        "checkpoint.json",
+        "checkpoint.safetensors",
+    }
+    assert torchrun(2, "-m", "vitrine.training", *broken, "--resume").returncode == 0
+    model = [(tmp_path / name / "model.onnx").read_bytes() for name in ("whole", "broken")]
+    assert model[0] == model[1]
