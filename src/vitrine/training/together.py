@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Literal, NoReturn
 
 from torch import distributed
-from torch.distributed import Store  # type: ignore[attr-defined]  # it is there
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # they are there
 from torch.distributed.rendezvous import rendezvous
 
 from vitrine import storage
@@ -100,9 +100,7 @@ def run(work: Callable[[Group], object], edge: Edge) -> int:
         board.write(ending)
     with contextlib.suppress(Exception):
         distributed.destroy_process_group()  # those who wait for this one wait no longer
-    if ending.code:
-        _say_once(board, ending, edge)
-    return ending.code
+    return _said_once(board, ending, edge) if ending.code else 0
 
 
 def _met() -> tuple[Store, int, int]:
@@ -114,7 +112,8 @@ def _met() -> tuple[Store, int, int]:
             f"Process {storage.torchrun('RANK')} of {size()} cannot meet the others ({error}); start them all with:"
             " torchrun --nproc-per-node N -m vitrine.training RECIPE, or unset WORLD_SIZE to train in one."
         ) from error
-    return store, rank, every
+    # torchrun starts all anew with the store of before (--max-restarts)
+    return PrefixStore(f"vitrine/{storage.torchrun('TORCHELASTIC_RESTART_COUNT')}", store), rank, every
 
 
 def _asked_to_end(number: int, frame: FrameType | None) -> NoReturn:
@@ -182,37 +181,42 @@ class Board:
         return False
 
 
-def _say_once(board: Board, own: Ending, edge: Edge) -> None:
-    """One of those that end says what ended them all: the first that is left, and the others only if it does not."""
+def _said_once(board: Board, own: Ending, edge: Edge) -> int:
+    """Let one of those that end say what ended them all: the first that is left, and another only if it does not. The
+    exit code of that.
+    """
     try:
         endings, gone = board.settled()
+        sentence, code = _cause(board, endings, gone, edge)
         if board.rank != min(rank for rank, ending in endings.items() if ending.code):
             time.sleep(PATIENCE / 10)
         if board.first_to_say():
-            print(_sentence(board, endings, gone, edge), end="", file=sys.stderr, flush=True)
+            print(sentence, end="", file=sys.stderr, flush=True)
+        return code
     except RuntimeError:  # the store is gone, with torchrun or the machine that it ran on
         if board.rank == 0 or own.kind != "crashed":
             print(f"vitrine: {own.text if own.kind == 'refused' else edge.stopped()}", file=sys.stderr, flush=True)
+        return own.code
 
 
-def _sentence(board: Board, endings: dict[int, Ending], gone: list[int], edge: Edge) -> str:
+def _cause(board: Board, endings: dict[int, Ending], gone: list[int], edge: Edge) -> tuple[str, int]:
+    """What is to be said, and the exit code."""
     if gone:
         machine, number = board.place(gone[0])
         where = f" (number {number} on {machine})" if machine else ""
+        names = ", ".join(map(str, gone))
         return (
-            f"vitrine: process {', '.join(map(str, gone))} of 0 to {board.size - 1}{where} is gone: killed, perhaps for"
-            f" want of memory. {edge.stopped()}\n"
-        )
-    rank, cause = min(
-        ((rank, ending) for rank, ending in endings.items() if ending.code), key=lambda pair: pair[1].order
-    )
+            f"vitrine: process {names} of 0 to {board.size - 1}{where} is gone: killed, perhaps for want of memory."
+            f" {edge.stopped()}\n"
+        ), 2
+    failed = {rank: ending for rank, ending in endings.items() if ending.code}
+    rank, cause = min(failed.items(), key=lambda pair: pair[1].order)
     first = endings.get(0, cause)
     if cause.kind == "refused" and first.kind == "refused":
         rank, cause = 0, first  # all were refused; most likely the same
-    if not cause.text:
-        return ""
     if cause.kind == "crashed":
-        return f"Process {rank} of 0 to {board.size - 1}:\n{cause.text}"
+        return f"Process {rank} of 0 to {board.size - 1}:\n{cause.text}", cause.code
     if cause.kind == "stopped":
-        return f"{cause.text}\n"
-    return f"vitrine: {'' if rank == 0 else f'process {rank}: '}{cause.text}\n"
+        return f"{cause.text}\n", cause.code
+    sentence = f"vitrine: {'' if rank == 0 else f'process {rank}: '}{cause.text}\n" if cause.text else ""
+    return sentence, cause.code
