@@ -216,6 +216,19 @@ def test_commands(shop: str, cli: Cli, milvus: Milvus, tmp_path: Path) -> None:
     made = json.loads(cli("map", "--catalogue", shop, "--html", tmp_path / "map.html", "--json")[1])
     assert (made["items"], made["made"]) == (50, "computed")
     assert json.loads(cli("map", "--catalogue", shop, "--json")[1])["made"] == "kept"
+    exported = cli("index", "export", shop, "shop.parquet", "--json")
+    assert (exported[0], json.loads(exported[1])["items"]) == (0, 50)
+    there = f"{shop}_again"
+    again = json.loads(cli("search", "--id", 3, "--catalogue", shop, "-k", 9, "--json")[1])["matches"]
+    for copy in (there, "here"):
+        imported = cli("index", "import", "shop.parquet", "--catalogue", copy, "--json")
+        assert (imported[0], json.loads(imported[1])["items"]) == (0, 50)
+        found = json.loads(cli("search", "--id", 3, "--catalogue", copy, "-k", 9, "--json")[1])["matches"]
+        assert [(match["id"], match["columns"]) for match in found] == [(one["id"], one["columns"]) for one in again]
+        assert [match["score"] for match in found] == pytest.approx([one["score"] for one in again], abs=1e-6)
+    code, _, err = cli("index", "import", "shop.parquet", "--catalogue", there)
+    assert (code, "There is a catalogue" in err) == (2, True)
+    cli("index", "remove", there, "--all")
     for command in (["backup", shop, "x.vitrine"], ["restore", "x.vitrine", "--catalogue", shop]):
         code, _, err = cli("index", *command)
         assert (code, "is on Milvus, and cannot be backed up" in err) == (2, True)

@@ -3,10 +3,13 @@
 What Milvus needs is loaded only where such a name comes.
 """
 
+from pathlib import Path
+
 from vitrine.catalogue import Catalogue, folders, milvus_address
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import InputError
+from vitrine.progress import Progress
 
 
 def check(name: str) -> None:
@@ -48,6 +51,18 @@ def open_(name: str) -> Catalogue:
 
         return milvus_making.open_(name)
     return LocalCatalogue.open(name)
+
+
+def load(path: Path, name: str, encoder: Encoder, progress: Progress) -> None:
+    """A new catalogue of what is in a Parquet file; see `parquet.load`. Raises as that, and as `create`."""
+    from vitrine.catalogue import parquet
+
+    if milvus_address.is_address(name):
+        from vitrine.catalogue import milvus_making
+
+        milvus_making.fill(name, encoder, parquet.entries(path, encoder, progress), parquet.facts_of(path).last)
+    else:
+        parquet.load(path, name, encoder, progress)
 
 
 def delete(name: str, only_empty: bool = False) -> None:

@@ -1,10 +1,12 @@
 """How a catalogue on Milvus comes about, is found and opened, and goes."""
 
 import uuid
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import islice
 from typing import Any
 
-from vitrine.catalogue import milvus_address, milvus_tables
+from vitrine.catalogue import Entry, milvus_address, milvus_tables
 from vitrine.catalogue.milvus import MilvusCatalogue, index_of, model_of
 from vitrine.catalogue.milvus_address import Address
 from vitrine.catalogue.milvus_link import Link
@@ -14,6 +16,8 @@ from vitrine.catalogue.milvus_writer import Writer
 from vitrine.catalogue.milvus_writing import STATE
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError
+
+_TOGETHER = 1000  # items that are taken at once
 
 
 def create(name: str, encoder: Encoder, unfinished: dict[str, Any] | None = None) -> MilvusCatalogue:
@@ -42,6 +46,23 @@ def create(name: str, encoder: Encoder, unfinished: dict[str, Any] | None = None
         records.put(model_of(card.identity), encoder.content)
         records.put(STATE, state.to_bytes())
     return MilvusCatalogue(link)
+
+
+def fill(name: str, encoder: Encoder, entries: Iterator[Entry], last: int) -> None:
+    """A new catalogue of these items, under their ids, or none where anything is wrong. last: no id up to this one is
+    given there. Raises as `create`, and what comes of the entries.
+    """
+    with create(name, encoder, {"filled": "from a file"}) as made:
+        try:
+            with made.sole_writer():
+                while some := list(islice(entries, _TOGETHER)):
+                    made.take(some)
+                made.take([], last)
+                made.finish()
+        except BaseException:
+            with suppress(CatalogueError):
+                delete(name)
+            raise
 
 
 def open_(name: str, unfinished: bool = False) -> MilvusCatalogue:

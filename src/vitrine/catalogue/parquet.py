@@ -7,7 +7,7 @@ file in batches. Needs pyarrow, which comes with the extra [parquet].
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,10 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrine import images, storage
-from vitrine.catalogue import Columns, Vectors, copies, folders
+from vitrine.catalogue import Catalogue, Columns, Entry, Item, Known, Vectors, copies, folders
 from vitrine.catalogue.damage import Whole
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.store import Store
 from vitrine.catalogue.tables import LARGEST_ID, Meta, Row
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, DataError
@@ -72,14 +71,16 @@ class Facts:
 # --- writing
 
 
-def export(catalogue: LocalCatalogue, path: Path, thumbnails: bool = True, progress: Progress = silent) -> int:
+def export(catalogue: Catalogue, path: Path, thumbnails: bool = True, progress: Progress = silent) -> int:
     """Write every item into a Parquet file at `path`, in place of an older one, and return how many they are.
 
-    Raises StorageError, and what the catalogue raises; then there is no new file.
+    Raises StorageError, CatalogueError where somebody writes to it and it cannot be read as of one moment, and what
+    the catalogue raises; then there is no new file.
     """
-    with catalogue.reading() as store, storage.writing(path) as part:
-        meta = store.meta()
-        facts = Facts(meta.model, meta.identity, meta.dimensions, meta.items, meta.last, _columns(store))
+    with catalogue.reading(), storage.writing(path) as part:
+        info = catalogue.info()
+        columns = _columns(catalogue.listed())
+        facts = Facts(info.model, info.identity, info.dimensions, info.items, catalogue.last(), columns)
         schema = _schema(facts, thumbnails)
         done = 0
         # opened here, for pyarrow takes no path that is not UTF-8
@@ -89,18 +90,20 @@ def export(catalogue: LocalCatalogue, path: Path, thumbnails: bool = True, progr
                 file, schema, compression="zstd", use_dictionary=["label"], write_page_checksum=True
             ) as writer,
         ):
-            items = copies.entries(store)
+            items = catalogue.entries()
             while batch := list(islice(items, _BATCH)):
                 writer.write_batch(_record_batch(batch, facts, schema))
                 done += len(batch)
-                progress(done, meta.items)
+                progress(done, info.items)
+        if done != info.items:
+            raise CatalogueError(f"{catalogue.name!r} has changed while it was read; run it again when nobody writes.")
     return done
 
 
-def _columns(store: Store) -> dict[str, tuple[str, Kind]]:
+def _columns(items: Iterable[Known]) -> dict[str, tuple[str, Kind]]:
     """The columns of the CSV under names that no other column has, in capitals or not, as some programs want it."""
     kinds: dict[str, set[str]] = {}
-    for item in store.known(""):
+    for item in items:
         for name, cell in (item.columns or {}).items():
             kinds.setdefault(name, set()).add(_type(cell))
     taken = {field.name for field in _schema(Facts("", "", 1, 0, 0, {}), True)}
@@ -148,18 +151,18 @@ def _schema(facts: Facts, thumbnails: bool) -> pa.Schema:
     return pa.schema(fields, metadata={_KEY: json.dumps(facts.to_json(), ensure_ascii=False)})
 
 
-def _record_batch(batch: list[Whole], facts: Facts, schema: pa.Schema) -> pa.RecordBatch:
-    rows = [item.row for item in batch]
-    vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4").astype(np.float32, copy=False)
+def _record_batch(batch: list[Entry], facts: Facts, schema: pa.Schema) -> pa.RecordBatch:
+    items = [entry.item for entry in batch]
+    vectors = np.stack([item.vector for item in items]).astype(np.float32, copy=False).ravel()
     values: dict[str, Any] = {
-        "id": [row.id for row in rows],
-        "source": [row.source for row in rows],
-        "label": [row.label for row in rows],
-        "content": [row.content for row in rows],
-        "added": [datetime.fromisoformat(row.added) for row in rows],
-        "thumbnail": [item.thumbnail for item in batch],
+        "id": [entry.id for entry in batch],
+        "source": [item.source for item in items],
+        "label": [item.label for item in items],
+        "content": [item.content for item in items],
+        "added": [datetime.fromisoformat(entry.added) for entry in batch],
+        "thumbnail": [item.thumbnail for item in items],
     }
-    cells = [row.cells() or {} for row in rows]
+    cells = [item.columns or {} for item in items]
     for name, (own, kind) in facts.columns.items():
         found = [one.get(own) for one in cells]
         plain = kind in ("integer", "number")
@@ -181,7 +184,8 @@ def facts_of(path: Path) -> Facts:
 
 
 def load(path: Path, name: str, encoder: Encoder, progress: Progress = silent) -> None:
-    """A new catalogue of what is in the file, with the same ids. encoder: the model that made the vectors.
+    """A new catalogue on this machine of what is in the file, with the same ids. encoder: the model that made the
+    vectors.
 
     Raises DataError for a file that is damaged or that says what cannot be, CatalogueError where there is a catalogue
     of that name, for the vectors of another model, and for an id or a source that is there twice; StorageError. Then
@@ -189,18 +193,43 @@ def load(path: Path, name: str, encoder: Encoder, progress: Progress = silent) -
     """
     with _opened(path) as file:
         said = _facts(file, path)
+        _check_model(said, encoder, path)
         card = encoder.card
-        if (said.identity, said.dimensions) != (card.identity, card.embedding):
-            raise CatalogueError(
-                f"The vectors in {path} are of the model {said.model} ({said.identity[:8]}, {said.dimensions} numbers),"
-                f" not of {card.name} ({card.identity[:8]}, {card.embedding}); name the model that made them."
-            )
         with folders.making(name) as made:
             storage.write_bytes(made / "model.onnx", encoder.content)
             meta = Meta(card.identity, card.name, card.embedding, 1, 0, said.last, 1)
             copies.write(made / "catalogue.sqlite", meta, _items(file, said, path, progress))
             with LocalCatalogue.within(made, name) as loaded:
                 loaded.save_index()
+
+
+def entries(path: Path, encoder: Encoder, progress: Progress = silent) -> Iterator[Entry]:
+    """Every item in the file, for a catalogue elsewhere. Raises DataError; CatalogueError as `load`."""
+    with _opened(path) as file:
+        said = _facts(file, path)
+        _check_model(said, encoder, path)
+        ids: set[int] = set()
+        sources: set[str] = set()
+        for whole in _items(file, said, path, progress):
+            row = whole.row
+            if row.id in ids or row.source in sources:
+                what = f"the id {row.id}" if row.id in ids else f"the source {row.source!r}"
+                raise CatalogueError(f"Two of the items have {what}; each can be there only once.")
+            ids.add(row.id)
+            sources.add(row.source)
+            vector = np.frombuffer(row.vector, "<f4").astype(np.float32)
+            item = Item(row.source, row.label, row.content, vector, whole.thumbnail, row.cells(), whole.stamp)
+            yield Entry(row.id, row.added, item)
+
+
+def _check_model(said: Facts, encoder: Encoder, path: Path) -> None:
+    """Raises CatalogueError where another model made the vectors."""
+    card = encoder.card
+    if (said.identity, said.dimensions) != (card.identity, card.embedding):
+        raise CatalogueError(
+            f"The vectors in {path} are of the model {said.model} ({said.identity[:8]}, {said.dimensions} numbers),"
+            f" not of {card.name} ({card.identity[:8]}, {card.embedding}); name the model that made them."
+        )
 
 
 @contextmanager

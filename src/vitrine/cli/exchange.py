@@ -30,10 +30,8 @@ def export(
         raise InputError(f"{file} does not end in .parquet; name the file so that other programs know it.")
     output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
     from vitrine.catalogue import by_name, parquet
-    from vitrine.catalogue.local import LocalCatalogue
 
-    by_name.check_here(name, "exported yet")
-    with LocalCatalogue.open(name) as opened, output.stage(f"Export {name}") as progress:
+    with by_name.open_(name) as opened, output.stage(f"Export {name}") as progress:
         items = parquet.export(opened, file, thumbnails, progress)
     files.written(name, file, items, as_json)
 
@@ -59,7 +57,7 @@ def import_(
     by_name.check(catalogue)  # refuses what is no name
     encoder = _model(parquet.facts_of(file), model, file)
     with output.stage(f"Import {file}") as progress:
-        parquet.load(file, catalogue, encoder, progress)
+        by_name.load(file, catalogue, encoder, progress)
     files.made_from(catalogue, file, as_json)
 
 
