@@ -139,7 +139,7 @@ def test_ctrl_c_in_a_sync_says_how_to_go_on(cli: Cli, photos: Path, monkeypatch:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitrine.indexing.folder._Pass.drop", stop)
+    monkeypatch.setattr("vitrine.indexing.folder.Pass.drop", stop)
     code, _, err = cli("index", "sync", photos)
     assert code == 130
     assert "Stopped. shop holds 20 items; run the same command again to go on." in err

@@ -95,7 +95,7 @@ class Choice:
         return f"{grey} of {self.looked} pictures {'looks' if grey == 1 else 'look'} like Fashion-MNIST"
 
 
-def for_files(files: Sequence[str | Path]) -> Choice:
+def for_files(files: Sequence[str | Path | bytes]) -> Choice:
     """The model for a new catalogue of these pictures, by at most SAMPLE of them, from the first to the last:
     `default` where most look like Fashion-MNIST, else `photo`. What cannot be read does not count.
     """
@@ -117,7 +117,7 @@ def _of_most(photos: int, looked: int) -> str:
     return DEFAULT if looked > 2 * photos else PHOTO
 
 
-def _is_photo(file: str | Path) -> bool | None:
+def _is_photo(file: str | Path | bytes) -> bool | None:
     """None for what cannot be read."""
     try:
         return not images.looks_like_fashion_mnist(images.opened(file, spec=PLAIN_GREY))

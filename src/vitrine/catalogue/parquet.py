@@ -238,14 +238,14 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     if not path.is_file():
         raise DataError(f"There is no file {path}; name one that `vitrine index export` wrote.")
     with ExitStack() as opened:
-        with _readable(path):
+        with readable(path):
             source = opened.enter_context(open(path, "rb"))  # pyarrow takes no path that is not UTF-8
             file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
         yield opened.enter_context(file)
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """What pyarrow says of a file that it cannot read, as a DataError."""
     try:
         yield
@@ -281,7 +281,7 @@ def _items(file: pq.ParquetFile, said: Facts, path: Path, progress: Progress) ->
     total, done = file.metadata.num_rows, 0
     batches = file.iter_batches(_BATCH, columns=["id", *_TEXTS, "added", "vector", *names])
     while True:
-        with _readable(path):
+        with readable(path):
             batch = next(batches, None)
             if batch is None:
                 return
@@ -303,7 +303,7 @@ def _names(file: pq.ParquetFile, said: Facts, path: Path) -> list[str]:
     names = [name for name in schema.names if name not in needed]
     for name in names:
         kind = schema.field(name).type
-        if name != "thumbnail" and _reader(kind) is None:
+        if name != "thumbnail" and cell_reader(kind) is None:
             raise DataError(f"{path} has a column {name} of {kind}; allowed are texts and numbers: leave it out.")
     return names
 
@@ -335,7 +335,7 @@ def _cells(batch: pa.RecordBatch, said: Facts, names: list[str]) -> list[Columns
             continue
         column = batch.column(name)
         own, kind = said.columns.get(name, (name, None))
-        reader = _reader(column.type) or _text
+        reader = cell_reader(column.type) or _text
         read = _mixed if kind == "mixed" and reader is _text else reader
         for row, cell in zip(cells, column.to_pylist(), strict=True):
             value = None if cell is None else read(cell)
@@ -386,7 +386,7 @@ def _vectors(column: pa.Array, dimensions: int, path: Path) -> Vectors:
 Reader = Callable[[Any], str | int | float | None]
 
 
-def _reader(kind: pa.DataType) -> Reader | None:
+def cell_reader(kind: pa.DataType) -> Reader | None:
     """How to read a cell of a column of that type, or None where it becomes no column of a CSV."""
     if pa.types.is_integer(kind):
         return int

@@ -19,10 +19,14 @@ Address = Annotated[
         "--ray-address", help="The head of the cluster, HOST:PORT.", show_default="a Ray is started on this machine"
     ),
 ]
+Ship = Annotated[
+    bool,
+    typer.Option("--ship", help="Pictures are read here and travel, for a cluster that does not see the folder."),
+]
 
 
-def engine(name: str, address: str | None) -> "Engine":
-    """Raises InputError for an address without a cluster; MissingExtraError."""
+def engine(name: str, address: str | None, ship: bool) -> "Engine":
+    """Raises InputError for what only a cluster needs; MissingExtraError."""
     if name == "ray":
         output.check_extra("pyarrow", "scale", "--engine ray needs")
         from vitrine.indexing import ray_cluster
@@ -30,9 +34,10 @@ def engine(name: str, address: str | None) -> "Engine":
 
         ray_cluster.keep_quiet()
         output.check_extra("ray.data", "scale", "--engine ray needs")
-        return OnRay(address)
-    if address is not None:
-        raise InputError("--ray-address is for --engine ray; say that, too, or leave it out.")
+        return OnRay(address, ship)
+    if address is not None or ship:
+        option = "--ship" if address is None else "--ray-address"
+        raise InputError(f"{option} is for --engine ray; say that, too, or leave it out.")
     from vitrine.indexing.here import Here
 
     return Here()

@@ -36,8 +36,17 @@ def check_folder(name: str) -> None:
         raise InputError("The folder's name is empty; name a folder of pictures.")
 
 
+def is_parquet(what: str) -> bool:
+    """Whether that is meant to be a Parquet file of pictures. Raises MissingExtraError where it cannot be read."""
+    if not what.lower().endswith(".parquet") or Path(what).is_dir():
+        return False
+    output.check_extra("pyarrow.parquet", "parquet", "Parquet files need")
+    return True
+
+
 def name_of(what: str) -> str:
-    """The name of the catalogue for that folder or data set, where none is given."""
+    """The name of the catalogue for that folder, file or data set, where none is given."""
+    what = what[: -len(".parquet")] if what.lower().endswith(".parquet") else what
     return re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", Path(what).resolve().name)).strip("-")
 
 
@@ -59,7 +68,7 @@ class Wish:
 
     model: str | None
     index: str | None
-    files: Sequence[str | Path] | None = None
+    files: Sequence[str | Path | bytes] | None = None
     mend: bool = False
     keep_empty: bool = False
 

@@ -1,6 +1,7 @@
 """vitrine index: catalogues."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitrine.cli import backup, copying, duplicates, exchange, output, plan, rebuild, sync
-from vitrine.cli.fill import Filling, Index, NewModel, Outcome, Target, Wish, check_folder, filling, name_of, tell
+from vitrine.cli.fill import (
+    Filling,
+    Index,
+    NewModel,
+    Outcome,
+    Target,
+    Wish,
+    check_folder,
+    filling,
+    is_parquet,
+    name_of,
+    tell,
+)
 from vitrine.errors import CatalogueError, DataError, InputError, VitrineError
 
 if TYPE_CHECKING:
@@ -31,7 +44,7 @@ Name = Annotated[str, typer.Argument(help="The catalogue.")]
 
 @app.command()
 def add(
-    what: Annotated[str, typer.Argument(help="fashion-mnist, drawn, or a folder of pictures.")],
+    what: Annotated[str, typer.Argument(help="fashion-mnist, drawn, a folder of pictures, or a Parquet file of them.")],
     catalogue: Target = None,
     model: NewModel = None,
     index: Index = None,
@@ -49,14 +62,18 @@ def add(
     name = catalogue or name_of(what)
     if catalogue is None and name in by_name.NAMES and what not in by_name.NAMES:
         raise InputError(f"The folder is called like the data set {name}; name its catalogue with --catalogue.")
-    files = None
-    if what not in by_name.NAMES:
+    files: Sequence[str | Path | bytes] | None = None
+    if is_parquet(what):
+        from vitrine.indexing import from_parquet
+
+        files = from_parquet.samples(Path(what))
+    elif what not in by_name.NAMES:
         if not Path(what).is_dir():
             raise DataError(
                 f"There is no data set and no folder {what!r}; known are {', '.join(by_name.NAMES)}, or name a folder"
-                " of pictures."
+                " of pictures or a Parquet file."
             )
-        files, _ = image_folder.scan(Path(what))  # what cannot be added makes no catalogue
+        files = image_folder.scan(Path(what))[0]  # what cannot be added makes no catalogue
     with filling(name, Wish(model, index, files)) as filled:
         report = _add(what, filled, data_dir)
         outcome = Outcome.of(filled, report)
@@ -68,6 +85,11 @@ def _add(what: str, filled: Filling, data_dir: Path | None) -> "Report":
     from vitrine.indexing import data_set, folder
 
     catalogue, encoder = filled.catalogue, filled.encoder
+    if is_parquet(what):
+        from vitrine.indexing.from_parquet import ParquetSync
+
+        with output.stage(f"Add {what} to {catalogue.name}") as progress:
+            return ParquetSync(encoder, Path(what), folder.How(drop=False)).run(catalogue, progress)
     if what not in by_name.NAMES:
         with output.stage(f"Add {what} to {catalogue.name}") as progress:
             return folder.add_folder(catalogue, encoder, Path(what), progress)

@@ -1,6 +1,7 @@
 """vitrine index sync: a catalogue that follows a folder."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,12 +10,15 @@ import typer
 
 from vitrine.cli import engine as engines
 from vitrine.cli import output
-from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, check_folder, filling, name_of, tell
+from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, check_folder, filling, is_parquet, name_of, tell
 from vitrine.errors import CatalogueError, VitrineError
 
 if TYPE_CHECKING:
     from vitrine.catalogue import Catalogue
-    from vitrine.indexing.folder import FolderSync
+    from vitrine.encoder import Encoder
+    from vitrine.indexing.folder import FolderSync, How
+    from vitrine.indexing.from_parquet import ParquetSync
+    from vitrine.indexing.reading import Engine
 
 _CALM = 2.0  # seconds: while watching, a picture that is still being written is left for the next look
 _SHARE = 10  # of the time spent looking: what is rested at least
@@ -22,7 +26,7 @@ _DAY = 86_400.0  # seconds
 
 
 def sync(
-    folder: Annotated[str, typer.Argument(help="A folder of pictures.")],
+    folder: Annotated[str, typer.Argument(help="A folder of pictures, or a Parquet file of them.")],
     catalogue: Target = None,
     model: NewModel = None,
     index: Index = None,
@@ -42,6 +46,7 @@ def sync(
     ] = 5.0,
     engine: engines.Name = "here",
     ray_address: engines.Address = None,
+    ship: engines.Ship = False,
     as_json: output.Json = False,
 ) -> None:
     """Bring a catalogue to agree with a folder: new pictures are added, changed ones embedded anew, gone ones taken
@@ -49,17 +54,14 @@ def sync(
 
     Example: vitrine index sync ~/shop/pictures --catalogue shop --watch
     """
-    from vitrine.datasets import image_folder
-    from vitrine.indexing.folder import FolderSync, How
+    from vitrine.indexing.folder import How
     from vitrine.indexing.here import Here
 
     check_folder(folder)
-    where = engines.engine(engine, ray_address)
+    where = engines.engine(engine, ray_address, ship)
     name = catalogue or name_of(folder)
-    files, _ = image_folder.find(folder)  # what is no folder makes no catalogue
-    with filling(name, Wish(model, index, files, mend=True, keep_empty=watch)) as filled:
-        how = How(allow_empty=allow_empty, columns=columns, reread=reread)
-        looking = FolderSync(filled.encoder, Path(folder), how, where)
+    with filling(name, Wish(model, index, _pictures(folder), mend=True, keep_empty=watch)) as filled:
+        looking = _looking(filled.encoder, folder, How(allow_empty=allow_empty, columns=columns, reread=reread), where)
         with output.stage(f"Bring {name} up to date") as progress:
             report = looking.run(filled.catalogue, progress)
         outcome = Outcome.of(filled, report)
@@ -76,7 +78,28 @@ def sync(
         _watch(looking, outcome, interval, as_json)
 
 
-def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool) -> None:
+def _pictures(what: str) -> "Sequence[str | bytes]":
+    """Pictures that are there, all or some. What is no folder and no Parquet file makes no catalogue."""
+    if is_parquet(what):
+        from vitrine.indexing import from_parquet
+
+        return from_parquet.samples(Path(what))
+    from vitrine.datasets import image_folder
+
+    return image_folder.find(what)[0]
+
+
+def _looking(encoder: "Encoder", what: str, how: "How", engine: "Engine") -> "FolderSync | ParquetSync":
+    if is_parquet(what):
+        from vitrine.indexing.from_parquet import ParquetSync
+
+        return ParquetSync(encoder, Path(what), how, engine)
+    from vitrine.indexing.folder import FolderSync
+
+    return FolderSync(encoder, Path(what), how, engine)
+
+
+def _watch(looking: "FolderSync | ParquetSync", last: Outcome, interval: float, as_json: bool) -> None:
     """Look again and again. What is wrong is said once: it may pass."""
     from vitrine.catalogue import by_name
 
@@ -96,7 +119,7 @@ def _watch(looking: "FolderSync", last: Outcome, interval: float, as_json: bool)
         said = problem
 
 
-def _look_again(looking: "FolderSync", opened: "Catalogue") -> Outcome:
+def _look_again(looking: "FolderSync | ParquetSync", opened: "Catalogue") -> Outcome:
     try:
         opened.check_model(looking.encoder.card.identity, looking.encoder.card.name)
     except CatalogueError:

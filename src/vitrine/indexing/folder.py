@@ -14,8 +14,9 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from vitrine import choosing, images, storage
 from vitrine.bridging import Viewer
@@ -77,13 +78,15 @@ class FolderSync:
             found, refused = find(self._folder)
             if not found and not self.how.allow_empty:
                 self._refuse_empty(catalogue, refused)
-            one = _Pass(catalogue, self.encoder, self._folder, self.how, Report(unreadable=refused), self._models)
-            one.compare(found, self._table(), self._unreadable)
+            origin = _Folder(self._folder, root, self._table())
+            one = Pass(catalogue, self.encoder, origin, self.how, Report(unreadable=refused), self._models)
+            one.compare(found, self._unreadable)
+            one.report.unmatched = origin.unmatched()
             self.seconds = time.perf_counter() - start
             one.read(self.engine, progress)
             one.refresh()
             if self.how.drop:
-                one.drop(root)
+                one.drop()
             self._unreadable = one.failed
         return one.report
 
@@ -110,13 +113,42 @@ def add_folder(catalogue: Catalogue, encoder: Encoder, folder: Path, progress: P
     return FolderSync(encoder, folder, How(drop=False)).run(catalogue, progress)
 
 
+class Origin(Protocol):
+    """Where pictures come from. begins: how the sources begin of all that does."""
+
+    @property
+    def begins(self) -> str: ...
+
+    def wanted(self, source: str, known: Known | None) -> Wanted:
+        """One that is there, with the columns that its item is to have."""
+        ...
+
+    def label(self, source: str) -> str | None: ...
+
+    def look(self, source: str) -> tuple[str, float]:
+        """As `reading.look`."""
+        ...
+
+    def samples(self, wanted: Sequence[Wanted]) -> Sequence[str | bytes]:
+        """Some of these pictures, or all."""
+        ...
+
+    def gone(self, items: Sequence[Known]) -> list[int]:
+        """The ids of those items whose pictures are surely gone, of some that were not found. Raises DataError where it
+        is itself gone.
+        """
+        ...
+
+
 @dataclass
-class _Pass:
-    """One look at the folder, and what comes of it. models: those that are asked beside the catalogue's."""
+class Pass:
+    """One look at where pictures come from, and what comes of it. models: those that are asked beside the
+    catalogue's.
+    """
 
     catalogue: Catalogue
     encoder: Encoder
-    folder: str
+    origin: Origin
     how: How
     report: Report
     models: Models
@@ -127,27 +159,18 @@ class _Pass:
 
     # --- what there is to do
 
-    def compare(self, found: list[str], table: Table | None, failed: dict[str, tuple[str, str]]) -> None:
-        """found: the pictures' paths, in order. failed: those that could not be read last time."""
-        files = [file for file in found if self._utf8(file)]
-        matched: set[str] = set()
-        for file, known in _pairs(files, self.catalogue.known(_inside(self.folder)) if _encodes(self.folder) else ()):
-            if file is None:
-                self.gone += [known] if known else []
-                continue
-            columns = known.columns if known else None
-            if table is not None:
-                line = table.source(file)
-                matched |= {line} if line else set()
-                columns = (table.lines[line].cells or None) if line else None
-            self._compare(Wanted(file, known, columns), failed.get(file))
-        if table is not None:
-            self.report.unmatched = [
-                Unmatched(line.number, line.file) for source, line in table.lines.items() if source not in matched
-            ]
+    def compare(self, found: list[str], failed: dict[str, tuple[str, str]]) -> None:
+        """found: the pictures' sources, in order. failed: those that could not be read last time."""
+        sources = [source for source in found if self._utf8(source)]
+        begins = self.origin.begins
+        for source, known in _pairs(sources, self.catalogue.known(begins) if _encodes(begins) else ()):
+            if source is not None:
+                self._compare(self.origin.wanted(source, known), failed.get(source))
+            elif known is not None:
+                self.gone.append(known)
 
     def _compare(self, wanted: Wanted, failed: tuple[str, str] | None) -> None:
-        stamp, changed = look(wanted.file)
+        stamp, changed = self.origin.look(wanted.file)
         if failed and failed[0] == stamp:
             self._fail(wanted.file, stamp, failed[1])
         elif wanted.known and wanted.known.stamp == stamp and not self.how.reread:
@@ -157,7 +180,7 @@ class _Pass:
 
     def _keep(self, wanted: Wanted, known: Known, stamp: str | None) -> None:
         """The picture is as it was."""
-        now = replace(known, label=_label(wanted.file, self.folder), columns=wanted.columns, stamp=stamp)
+        now = replace(known, label=self.origin.label(wanted.file), columns=wanted.columns, stamp=stamp)
         self.report.unchanged += 1
         self.report.columns_updated += (now.label, now.columns) != (known.label, known.columns)
         if now != known:
@@ -181,6 +204,8 @@ class _Pass:
     def read(self, engine: Engine, progress: Progress) -> None:
         """Decode, embed and add."""
         if self.wanted:
+            if self.wanted[0].place:
+                self.wanted.sort(key=attrgetter("place"))  # in the order in which a Parquet file is read
             single = self.encoder.on_one_thread()
             engine.read(self.wanted, Reader(single, self._viewer(single)), self._take, progress)
 
@@ -193,7 +218,7 @@ class _Pass:
             return None
         if len(self.catalogue) >= len(self.wanted):
             return viewer if viewer.possible() else None
-        return viewer if choosing.for_files([one.file for one in self.wanted]).model == choosing.DEFAULT else None
+        return viewer if choosing.for_files(self.origin.samples(self.wanted)).model == choosing.DEFAULT else None
 
     def _take(self, batch: Sequence[Wanted], pictures: Sequence[Decoded | Refused]) -> None:
         """Add one batch."""
@@ -212,20 +237,59 @@ class _Pass:
             self.report.added += len(items) - replaced
 
     def _item(self, wanted: Wanted, picture: Decoded, vector: Vectors) -> Item:
-        label = _label(wanted.file, self.folder)
+        label = self.origin.label(wanted.file)
         return Item(wanted.file, label, picture.content, vector, picture.thumbnail, wanted.columns, picture.stamp)
 
     def refresh(self) -> None:
         for first in range(0, len(self.refreshed), _CHUNK):
             self.catalogue.refresh(self.refreshed[first : first + _CHUNK])
 
-    def drop(self, root: tuple[int, int] | None) -> None:
-        """Take out what is gone. root: what the folder was when it was looked through."""
-        gone = [item.id for item in self.gone if _is_gone(item.source)]
-        if gone and storage.identity(self.folder) != root:
-            raise DataError(f"The folder {self.folder} went away meanwhile; nothing was taken out; run it again.")
+    def drop(self) -> None:
+        """Take out what is gone."""
+        gone = self.origin.gone(self.gone)
         if gone:
             self.report.removed += self.catalogue.remove(gone)
+
+
+@dataclass
+class _Folder:
+    """See `Origin`. root: which folder it was when it was looked through. table: the CSV about its pictures."""
+
+    folder: str
+    root: tuple[int, int] | None
+    table: Table | None
+    matched: set[str] = field(default_factory=set)
+
+    @property
+    def begins(self) -> str:
+        return _inside(self.folder)
+
+    def wanted(self, source: str, known: Known | None) -> Wanted:
+        columns = known.columns if known else None
+        if self.table is not None:
+            line = self.table.source(source)
+            self.matched |= {line} if line else set()
+            columns = (self.table.lines[line].cells or None) if line else None
+        return Wanted(source, known, columns)
+
+    def label(self, source: str) -> str | None:
+        return _label(source, self.folder)
+
+    def look(self, source: str) -> tuple[str, float]:
+        return look(source)
+
+    def samples(self, wanted: Sequence[Wanted]) -> Sequence[str | bytes]:
+        return [one.file for one in wanted]
+
+    def gone(self, items: Sequence[Known]) -> list[int]:
+        gone = [item.id for item in items if _is_gone(item.source)]
+        if gone and storage.identity(self.folder) != self.root:
+            raise DataError(f"The folder {self.folder} went away meanwhile; nothing was taken out; run it again.")
+        return gone
+
+    def unmatched(self) -> list[Unmatched]:
+        lines = self.table.lines.items() if self.table else ()
+        return [Unmatched(line.number, line.file) for source, line in lines if source not in self.matched]
 
 
 def _inside(folder: str) -> str:

@@ -7,9 +7,8 @@ nothing along: what it had in hand is done again elsewhere. docs/decisions/0012-
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -24,10 +23,11 @@ BATCH = 500
 """Pictures that are written together, and at most as many that a worker gets at a time."""
 
 _SEGMENT = 500_000  # pictures whose names are with Ray at once
-_SHARES = (
-    8  # times that each worker gets some, at least, where there are enough: so that all end at about the same time
-)
+_SHARES = 8  # times that each worker gets some, at least, where there are enough: all end at about the same time
 _LOOKED_AT = 3  # pictures that every machine must see before it begins
+_READERS = 2  # of a Parquet file, or of what travels, at once
+_WEIGHED = 50  # pictures whose size tells
+_BYTES = 8 * 2**20  # of pictures that travel together, about
 _TURNS = 3  # times in a row that a run may break without a picture more
 _STUCK = 600.0  # seconds without any picture
 _ADVICE = "look at the machines of the cluster, and run it again to go on"
@@ -36,18 +36,20 @@ _ADVICE = "look at the machines of the cluster, and run it again to go on"
 @dataclass(frozen=True)
 class OnRay:
     """See `reading.Engine`. address: of the head of a cluster, HOST:PORT; None starts a Ray on this machine, and stops
-    it. workers: how many, of one core each; None for as many as there are cores.
+    it. ship: pictures are read on this machine, and travel; else every machine reads them by the same paths. workers:
+    how many, of one core each; None for as many as there are cores.
     """
 
     address: str | None = None
+    ship: bool = False
     workers: int | None = None
 
     def read(self, wanted: Sequence[Wanted], reader: Reader, take: Take, progress: Progress) -> None:
         """Raises ClusterError as well."""
         with ray_cluster.connected(self.address, self.workers):
-            files = [one.file for one in wanted]
-            places = range(0, len(files), max(1, len(files) // _LOOKED_AT))
-            ray_cluster.check_sight([files[place] for place in places][:_LOOKED_AT])
+            some = wanted[:: max(1, len(wanted) // _LOOKED_AT)][:_LOOKED_AT]
+            files = [one.place.path if one.place else one.file for one in some]
+            ray_cluster.check_sight([] if self.ship else files)
             for first in range(0, len(wanted), _SEGMENT):
                 segment = wanted[first : first + _SEGMENT]
 
@@ -88,8 +90,19 @@ class OnRay:
         _set_up()
         workers = min(self.workers or ray_cluster.cores(), math.ceil(len(wanted) / PART))
         size = min(BATCH, PART * max(1, len(wanted) // (PART * _SHARES * workers)))
-        tables = [_table(wanted, first, size) for first in range(0, len(wanted), size)]
-        answers = ray.data.from_arrow(tables).map_batches(
+        whole = wanted[0].place is not None  # row groups, each read once
+        pictures = ray.data.from_arrow(list(_blocks(wanted, _groups(wanted) if whole else range(0, len(wanted), size))))
+        if whole or self.ship:
+            pictures = pictures.map_batches(
+                ray_worker.read,
+                fn_args=(min(size, _fitting(wanted)),),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ray.data.TaskPoolStrategy(size=_READERS),
+                num_cpus=0,  # it waits for the disk; and workers have all cores
+                label_selector=ray_cluster.this_machine() if self.ship else None,
+            )
+        answers = pictures.map_batches(
             ray_worker.Worker,
             fn_constructor_args=([ray.put(kit)],),
             batch_size=None,
@@ -99,10 +112,36 @@ class OnRay:
             ),
             num_cpus=1,
         )
-        done = 0
-        for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-            rows = batch.to_pylist()
-            if [row["place"] for row in rows] != list(range(done, done + len(rows))):
+        yield from _in_order(answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
+
+
+def _blocks(wanted: Sequence[Wanted], firsts: Sequence[int]) -> Iterator[pa.Table]:
+    """What Ray gets: packed `TASKS`, each from one of these numbers to the next."""
+    for first, last in zip(firsts, [*firsts[1:], len(wanted)], strict=True):
+        rows = [ray_worker.task(number, wanted[number]) for number in range(first, last)]
+        yield ray_worker.packed(pa.Table.from_pylist(rows, schema=ray_worker.TASKS))
+
+
+def _groups(wanted: Sequence[Wanted]) -> list[int]:
+    """Where in a Parquet file's pictures its row groups begin."""
+    groups = [one.place and one.place[:2] for one in wanted]
+    return [number for number, group in enumerate(groups) if not number or groups[number - 1] != group]
+
+
+def _fitting(wanted: Sequence[Wanted]) -> int:
+    """How many pictures may travel together."""
+    some = wanted[:: max(1, len(wanted) // _WEIGHED)]
+    sizes = [one.place.size if one.place else ray_worker.size_of(one.file) or 0 for one in some]
+    return PART * max(1, _BYTES * len(sizes) // max(1, PART * sum(sizes)))
+
+
+def _in_order(blocks: Iterable[pa.Table]) -> Iterator[list[Decoded | Refused]]:
+    """Packed `ANSWERS` -> what they say."""
+    done = 0
+    for block in blocks:
+        for answers in ray_worker.unpacked(block):
+            rows = answers.to_pylist()
+            if [row["number"] for row in rows] != list(range(done, done + len(rows))):
                 raise ClusterError("Ray gave pictures back in another order; this is a mistake of vitrine's.")
             done += len(rows)
             yield [ray_worker.picture(row) for row in rows]
@@ -131,16 +170,6 @@ class _Kept:
             self.done += len(pictures)
 
 
-def _table(wanted: Sequence[Wanted], first: int, size: int) -> pa.Table:
-    part = wanted[first : first + size]
-    columns: dict[str, list[Any]] = {
-        "place": list(range(first, first + len(part))),
-        "file": [one.file for one in part],
-        "content": [one.known.content if one.known else None for one in part],
-    }
-    return pa.table(columns, schema=ray_worker.TASKS)
-
-
 def _kit(reader: Reader) -> Kit:
     viewer = reader.viewer
     bridge = viewer.bridge if isinstance(viewer, Viewer) else None
@@ -153,6 +182,7 @@ def _set_up() -> None:
 
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
+    context.target_max_block_size = 1  # a part that was packed is a block
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = _STUCK

@@ -139,6 +139,13 @@ def cores() -> int:
     return found
 
 
+def this_machine() -> dict[str, str]:
+    """What a task is to be labelled with that must run here."""
+    import ray
+
+    return {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+
+
 def check_sight(files: Sequence[str]) -> None:
     """Raises ClusterError where a machine of the cluster has no vitrine, another one, or does not see these files."""
     import ray
@@ -179,8 +186,8 @@ def _check_one(
     for file, here, there in zip(files, sizes, found.sizes, strict=True):
         if here is not None and here != there:
             raise ClusterError(
-                f"The machine {machine} of the Ray cluster does not see {file}; share the folder with it under the"
-                " same path."
+                f"The machine {machine} of the Ray cluster does not see {file}; share it with all of them under"
+                " the same path, or let the pictures travel from here with --ship."
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,13 +24,46 @@ PART = 25  # pictures that are embedded together, at most
 GRAIN = 2.0  # seconds: FAT's times are the coarsest
 
 
+class Place(NamedTuple):
+    """Where the bytes of a picture are in a Parquet file. path, group, row: in the order in which they are read.
+    column: by Parquet's name. stamp: of the file, as `look` has it. size: about how many bytes.
+    """
+
+    path: str
+    group: int
+    row: int
+    column: str
+    stamp: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """The bytes of a picture. stamp: from before they were read, None where that proves nothing."""
+
+    written: bytes
+    stamp: str | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A picture that cannot be taken, and why."""
+
+    stamp: str | None
+    reason: str
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """A picture that is to be read. known: the item that the catalogue has for it. columns: what it is to have."""
+    """A picture that is to be read. file: its source, and its path but where it has a place. known: the item that the
+    catalogue has for it. columns: what it is to have. given: its bytes, or why there are none, where that is known.
+    """
 
     file: str
     known: Known | None
     columns: Columns | None
+    place: Place | None = None
+    given: Given | Refused | None = None
 
 
 @dataclass(frozen=True)
@@ -44,14 +77,6 @@ class Decoded:
     image: Pixels | None = None
     thumbnail: bytes = b""
     vector: Vectors | None = None
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A picture that cannot be taken, and why."""
-
-    stamp: str | None
-    reason: str
 
 
 Take = Callable[[Sequence[Wanted], Sequence[Decoded | Refused]], None]
@@ -70,11 +95,15 @@ class Reader:
 
     def embed(self, wanted: Sequence[Wanted]) -> list[Decoded | Refused]:
         """Those pictures, decoded and embedded. Raises CancelledError where it was stopped."""
-        pictures = []
+        pictures: list[Decoded | Refused] = []
         for one in wanted:
             if self.stopped.is_set():
                 raise CancelledError
-            pictures.append(decode(one.file, one.known.content if one.known else None, self))
+            known = one.known.content if one.known else None
+            if one.given is None:
+                pictures.append(decode(one.file, known, self))
+            else:
+                pictures.append(understand(one.given, one.file, known, self))
         shown = [one.image for one in pictures if isinstance(one, Decoded) and one.image is not None]
         vectors = iter(self.encoder.run(np.stack(shown)).embeddings if shown else ())
         return [
@@ -117,10 +146,8 @@ def look(file: str) -> tuple[str, float]:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}", changed / 1e9
 
 
-def decode(file: str, known: str | None, reader: Reader) -> Decoded | Refused:
-    """The picture, or why it cannot be taken. known: the content that the catalogue has for it. The stamp is that from
-    before it was read, None where it proves nothing.
-    """
+def fetch(file: str) -> Given | Refused:
+    """The bytes of a picture file, or why there are none."""
     now = time.time()
     before, changed = look(file)
     stamp = None
@@ -130,7 +157,24 @@ def decode(file: str, known: str | None, reader: Reader) -> Decoded | Refused:
         finally:
             if now - changed > GRAIN and look(file)[0] == before:
                 stamp = before
-        content = content_hash(written)
-        return Decoded(content, stamp) if content == known else Decoded(content, stamp, *reader.see(written, file))
+        return Given(written, stamp)
     except ImageError as error:
         return Refused(stamp, str(error))
+
+
+def decode(file: str, known: str | None, reader: Reader) -> Decoded | Refused:
+    """The picture, or why it cannot be taken. known: the content that the catalogue has for it."""
+    return understand(fetch(file), file, known, reader)
+
+
+def understand(given: Given | Refused, name: str, known: str | None, reader: Reader) -> Decoded | Refused:
+    """The same of bytes. name: what to call them in an error."""
+    if isinstance(given, Refused):
+        return given
+    content = content_hash(given.written)
+    if content == known:
+        return Decoded(content, given.stamp)
+    try:
+        return Decoded(content, given.stamp, *reader.see(given.written, name))
+    except ImageError as error:
+        return Refused(given.stamp, str(error))
