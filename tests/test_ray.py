@@ -291,6 +291,49 @@ def _wait_for_items(name: str, least: int) -> int:
     raise AssertionError("nothing came in two minutes")
 
 
+@pytest.fixture
+def blind(shop: Path, cluster: Any) -> Iterator[None]:
+    """A third machine, to which the shop is an empty folder."""
+    if subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "none", shop], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("NOT RUN: needs the right to mount, for a machine that does not see the folder")
+    options = f"--num-cpus=1 --object-store-memory={STORE} --block --disable-usage-stats"
+    start = f"mount -t tmpfs none '{shop}' && exec ray start --address={cluster.address} {options}"
+    before = _alive(cluster)
+    with subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", start],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as running:
+        try:
+            end = time.monotonic() + 120
+            while _alive(cluster) == before and time.monotonic() < end:
+                time.sleep(0.2)
+            yield
+        finally:
+            running.terminate()
+
+
+def _alive(cluster: Any) -> int:
+    return sum(node["Alive"] for node in cluster.global_state.node_table())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("blind")
+def test_a_machine_that_does_not_see_the_folder(shop: Path, cluster: Any) -> None:
+    ray = ("--engine", "ray", "--ray-address", cluster.address)
+    refused = _python(PROGRAM, "index", "sync", shop, *ray)
+    assert refused.returncode == 2
+    assert one_sentence(refused.stderr)
+    assert f"does not see {shop}/" in refused.stderr
+    assert "--ship" in refused.stderr
+    _sync(shop, "plain")
+    _sync(shop, "shipped", *ray, "--ship")
+    _check_alike("plain", "shipped")
+
+
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_sound_catalogue_and_no_ray(long: Path, cli: Cli) -> None:
     line = [sys.executable, "-c", PROGRAM, "index", "sync", str(long), "--catalogue", "stopped", "--engine", "ray"]
