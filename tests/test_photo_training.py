@@ -17,7 +17,7 @@ from vitrine.errors import DataError, InputError, RecipeError
 from vitrine.spec import ImageSpec
 from vitrine.training import checkpoints, loop, splitting
 from vitrine.training import recipe as recipes
-from vitrine.training.photo import composites, export, looks, units, views
+from vitrine.training.photo import composites, export, familiarity, fitting, units, views
 from vitrine.training.photo.grounds import grounds
 from vitrine.training.photo.lesson import PhotoLesson
 from vitrine.training.processes import ALONE
@@ -186,13 +186,13 @@ def test_some_photo_of_a_class_must_be_held_out(tmp_path: Path) -> None:
 
 def test_what_few_photos_do_not_tell_is_not_in_the_embedding() -> None:
     rows = torch.randn((5, 40), generator=seeded(), dtype=torch.float64)
-    assert looks._components(rows, 8).axes.shape == (40, 4)
-    assert looks._components(rows.repeat(4, 1) + 0.1 * torch.randn((20, 40), generator=seeded()), 8).axes.shape == (
+    assert fitting._components(rows, 8).axes.shape == (40, 4)
+    assert fitting._components(rows.repeat(4, 1) + 0.1 * torch.randn((20, 40), generator=seeded()), 8).axes.shape == (
         40,
         8,
     )
     views = rows[:, None] + 0.1 * torch.randn((5, 6, 40), generator=seeded(), dtype=torch.float64)
-    found = looks._discriminants(views, 8)
+    found = fitting._discriminants(views, 8)
     assert found.axes.shape == (40, 4)
     likeness = found(views[:, 0]) @ found(views[:, 1]).T
     assert likeness.argmax(1).tolist() == [0, 1, 2, 3, 4]
@@ -215,6 +215,58 @@ def test_grounds_differ_and_come_again_by_seed() -> None:
     assert np.array_equal(some, grounds(16, 32, 5))
     assert not np.array_equal(some, grounds(16, 32, 6))
     assert len({image.tobytes() for image in some}) == 16
+
+
+def drawn_features(n: int, seed: int) -> torch.Tensor:
+    """Features (n, 12), the first 8 of the last map: about two places, spread along one direction."""
+    generator = seeded(seed)
+    middles = torch.eye(12)[torch.arange(n) % 2] * 4 + torch.eye(12)[8] * 2
+    spread = torch.cat([torch.full((4,), 0.05), torch.full((1,), 1.0), torch.full((7,), 0.05)])
+    return middles + spread * torch.randn((n, 12), generator=generator)
+
+
+TWO_FOLDERS = units.of_folders(("a", "b", "hat"), {"en": ("a", "b")}, {"hat": ()}, (), True)
+WITHOUT_HATS = units.of_folders(("a", "b", "hat"), {"en": ("a", "b")}, {"hat": ()}, (2,), True)
+
+
+def test_the_distance_is_mahalanobis_own() -> None:
+    rows = drawn_features(400, 1)
+    fitted = familiarity.fit(rows, torch.arange(400) % 2, 8, WITHOUT_HATS)
+    assert fitted.axes.shape == (12, 11)  # as many as can be: it is the whole covariance
+    asked = drawn_features(6, 2) + 0.3 * torch.randn((6, 12), generator=seeded(3))
+    found = -fitted.respects(asked, torch.zeros((6, 2)))[:, 0]
+    even, target = familiarity.evened(rows.double(), 8), familiarity.evened(asked.double(), 8)
+    means = torch.stack([even[0::2].mean(0), even[1::2].mean(0)])
+    apart = even - means[torch.arange(400) % 2]
+    covariance = apart.T @ apart / 400
+    covariance += familiarity.SHRINKAGE * covariance.diagonal().mean() * torch.eye(12)
+    precision = torch.linalg.inv(covariance)
+    for i in range(6):
+        squares = [float((target[i] - mean) @ precision @ (target[i] - mean)) for mean in means]
+        assert float(found[i]) == pytest.approx(math.sqrt(min(squares)), rel=1e-3)
+
+
+def test_few_directions_are_kept_and_the_rest_counts_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, groups = drawn_features(400, 1), torch.arange(400) % 2
+    whole = familiarity.fit(rows, groups, 8, WITHOUT_HATS)
+    monkeypatch.setattr(familiarity, "RANK", 3)
+    few = familiarity.fit(rows, groups, 8, WITHOUT_HATS)
+    assert few.axes.shape == (12, 3)
+    asked = drawn_features(50, 2)
+    found = torch.stack([one.respects(asked, torch.zeros((50, 2)))[:, 0] for one in (whole, few)])
+    assert float(torch.corrcoef(found)[0, 1]) > 0.8
+
+
+def test_what_is_unusual_in_one_respect_is_not_familiar() -> None:
+    fitted = familiarity.fit(drawn_features(400, 1), torch.arange(400) % 2, 8, TWO_FOLDERS)
+    usual, sure = drawn_features(100, 2), torch.tensor([[3.0, 0.0, -3.0]]).expand(100, 3)
+    sure = sure + 0.5 * torch.randn((100, 3), generator=seeded(4))
+    fitted.measure_usual(usual, sure)
+    assert float(fitted.respects(usual, sure).mean(0).sub(fitted.usual[:, 0]).abs().max()) < 1e-4
+    assert float(fitted(usual, sure).median()) > -1
+    far = usual + 2 * torch.eye(12)[3]
+    assert float(fitted(far, sure).max()) < -3  # far from everything
+    assert float(fitted(usual, sure.flip(1)).max()) < -3  # near, but the stranger is likelier
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +296,9 @@ def test_a_small_training_learns_classes_and_what_is_none(run: Path) -> None:
     assert np.mean(right) > 0.7  # a third by chance
     energies = metrics.energy(outputs.logits)
     assert metrics.auroc(energies[known], energies[~known]) > 0.75
+    assert abs(float(energies[known].mean())) < 2  # in standard deviations from what is usual
+    nothing = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
+    assert metrics.auroc(energies[known], metrics.energy(model.run(nothing).logits)) > 0.95
     assert np.allclose(np.linalg.norm(outputs.embeddings, axis=1), 1, atol=1e-5)
     assert model.card.metrics["validation_auroc"] > 0.6
     background = modelfile.read_background(modelfile.read(run / "model.onnx"))

@@ -55,7 +55,8 @@ def split(dataset: Dataset, table: DataTable, seed: int, photos: bool = False) -
 
 def check_held_out(lesson: Lesson, validation: Dataset, share: float) -> None:
     """Raises DataError where no photo is held out that shows a class: nothing could be measured or calibrated."""
-    if isinstance(lesson, PhotoLesson) and not lesson.units.shows_classes(torch.from_numpy(validation.labels.copy())):
+    labels = torch.from_numpy(validation.labels.copy())
+    if isinstance(lesson, PhotoLesson) and not lesson.units.shows_classes(labels).any():
         raise DataError(
             f"No photo of {validation.name} that shows one of the classes would be held out for validation; add some,"
             f" or hold out more (data.validation, now {share:g})."

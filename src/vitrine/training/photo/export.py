@@ -15,7 +15,8 @@ from vitrine.encoder import Encoder, Outputs
 from vitrine.modelfile import ModelCard, Rejection
 from vitrine.spec import ImageSpec
 from vitrine.training.export import TOLERANCE, check_answers, fit_similarity, samples, to_onnx
-from vitrine.training.photo import looks
+from vitrine.training.lessons import as_tensors
+from vitrine.training.photo import fitting
 from vitrine.training.photo.lesson import PhotoLesson
 from vitrine.training.photo.net import PhotoForModelFile, PhotoNet
 
@@ -36,12 +37,13 @@ def export(
     validation: Dataset,
     path: Path,
 ) -> ModelCard:
-    """Fit the rest of the embedding, write the model file to `path`, return its card. The temperature, the rejection
-    and the similarity table are fitted on the photos held out. Raises ModelFileError, StorageError.
+    """Fit the rest of the embedding and what is familiar, write the model file to `path`, return its card. The
+    temperature, the rejection and the similarity table are fitted on the photos held out. Raises ModelFileError,
+    StorageError.
     """
     assert isinstance(network, PhotoNet)  # as the lesson made it
     recipe, units = lesson.recipe, lesson.units
-    fitted = looks.fit(lesson, network, image.height)
+    fitted = fitting.fit(lesson, network, image.height, *as_tensors(validation, image, lesson.device))
     model = PhotoForModelFile(fitted, image.mean, image.sd, recipe.training.mirror).eval().cpu().float()
     content = to_onnx(model, image, (*modelfile.OUTPUTS, modelfile.ACTIVATION), half=recipe.model.half)
     check_answers(model, content, samples(validation.images), HALF_TOLERANCE if recipe.model.half else TOLERANCE)
@@ -102,7 +104,7 @@ def _calibrated(
 
 def _threshold(energies: npt.NDArray[np.float64], known: Truth) -> float:
     """Where as large a share of the garments is kept as of the strangers refused, but at least KEPT of the garments;
-    without strangers, there. 0 would be even odds.
+    without strangers, there.
     """
     garments, strangers = np.sort(energies[known]), energies[~known]
     most = float(np.quantile(garments, 1 - KEPT))

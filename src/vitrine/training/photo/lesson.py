@@ -124,7 +124,7 @@ class PhotoLesson:
 
     def _photos(self, chosen: Tensor, size: int, generator: torch.Generator) -> Shown:
         table = self.recipe.photograph
-        images = views.windows(_floats(self.photos[chosen.cpu()], self.device), size, table, generator)
+        images = views.windows(floats(self.photos[chosen.cpu()], self.device), size, table, generator)
         images = views.erased(views.lit(images, table, generator), table.erase, generator)
         images, others, own = views.mixed(images, table.mix, generator)
         return Shown(images, self.units.targets(self.labels[chosen]), others, own)
@@ -133,7 +133,7 @@ class PhotoLesson:
         if self.garments is None or self.garment_labels is None or not n:
             return None
         chosen = torch.randint(len(self.garments), (n,), generator=generator, device=self.device)
-        grey = _floats(self.garments[chosen.cpu()], self.device)
+        grey = floats(self.garments[chosen.cpu()], self.device)
         plain = round(n * self.recipe.photograph.plain)
         laid = composites.composed(grey[plain:], self._grounds(n - plain, size, generator), generator)
         laid = views.lit(laid, self.recipe.photograph, generator)
@@ -149,10 +149,10 @@ class PhotoLesson:
 
     def _grounds(self, n: int, size: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(self.grounds), (n,), generator=generator, device=self.device)
-        return views.windows(_floats(self.grounds[chosen.cpu()], self.device), size, self.recipe.photograph, generator)
+        return views.windows(floats(self.grounds[chosen.cpu()], self.device), size, self.recipe.photograph, generator)
 
 
-def _floats(images: Tensor, device: str) -> Tensor:
+def floats(images: Tensor, device: str) -> Tensor:
     """(n, h, w, c) uint8 -> (n, c, h, w) 0 to 1, on the device."""
     return images.to(device).permute(0, 3, 1, 2).float() / 255
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrine.training.models import BasicBlock, convolution, joined, joint_embedding
+from vitrine.training.photo.familiarity import Familiarity
 from vitrine.training.photo.units import Units
 from vitrine.training.recipe import ModelTable
 
@@ -58,6 +59,11 @@ def summaries(maps: list[Tensor]) -> Tensor:
     return torch.cat([functional.normalize(part.float(), dim=1) for part in parts], dim=1)
 
 
+def features(maps: list[Tensor]) -> Tensor:
+    """(n, d): the means of the last two maps over all places, the last one's first."""
+    return torch.cat([each.mean((2, 3)) for each in maps[:-3:-1]], dim=1)
+
+
 class Projection(nn.Module):
     """(x - mean) @ axes, of length 1: (n, d) -> (n, count)."""
 
@@ -71,25 +77,45 @@ class Projection(nn.Module):
 
 class Fitted(nn.Module):
     """A photo net with what was fitted after training: kind (n, k), what sort of thing a photo shows, in finer terms
-    than classes; looks (n, l), what this photo looks like and no other.
+    than classes; looks (n, l), what this photo looks like and no other; familiar: None where nothing is rejected.
     """
 
-    def __init__(self, net: PhotoNet, kind: Projection, looks: Projection, units: Units, table: ModelTable) -> None:
+    def __init__(
+        self,
+        net: PhotoNet,
+        kind: Projection,
+        looks: Projection,
+        familiar: Familiarity | None,
+        units: Units,
+        table: ModelTable,
+    ) -> None:
         super().__init__()
-        self.net, self.kind, self.looks, self.units, self.table = net, kind, looks, units, table
+        self.net, self.kind, self.looks, self.familiar = net, kind, looks, familiar
+        self.units, self.table = units, table
 
     @property
     def dimensions(self) -> int:
         """How many numbers the embedding has."""
         return self.units.learnt + self.units.open + self.kind.axes.shape[1] + self.looks.axes.shape[1]
 
-    def parts(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits of the units, kind, looks, and activation (n, classes, h', w')."""
+    def parts(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Logits of the units, `features`, kind, looks, and activation (n, classes, h', w')."""
         maps = self.net.maps(images)
         last = maps[-1]
         weights = self.net.head.weight[: self.units.known]
         activation = torch.einsum("kc,nchw->nkhw", weights, last)
-        return self.net.logits(last), self.kind(last.mean((2, 3))), self.looks(summaries(maps)), activation
+        kind, looks = self.kind(last.mean((2, 3))), self.looks(summaries(maps))
+        return self.net.logits(last), features(maps), kind, looks, activation
+
+    def class_logits(self, logits: Tensor, found: Tensor) -> Tensor:
+        """Logits of the classes, (n, known), from those of the units and `features`. Their log-sum-exp is how familiar
+        the picture is, where anything is rejected.
+        """
+        classes = self.units.class_logits(logits)
+        if self.familiar is None:
+            return classes
+        score: Tensor = self.familiar(found, logits)  # (n,)
+        return classes.log_softmax(1) + score[:, None]
 
     def embedding(self, logits: Tensor, kind: Tensor, looks: Tensor) -> Tensor:
         """See `models.joint_embedding`; the probabilities are those of all units."""
@@ -114,10 +140,14 @@ class PhotoForModelFile(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images = (image.float() * self.scale + self.shift).permute(0, 3, 1, 2)  # (n, 3, h, w)
-        logits, kind, looks, activation = self.fitted.parts(images)
+        logits, found, kind, looks, activation = self.fitted.parts(images)
         if self.mirror:
             others = self.fitted.parts(images.flip(3))
-            logits, activation = (logits + others[0]) / 2, (activation + others[3].flip(3)) / 2
-            kind, looks = kind + others[1], looks + others[2]
+            logits, found, activation = (
+                (logits + others[0]) / 2,
+                (found + others[1]) / 2,
+                (activation + others[4].flip(3)) / 2,
+            )
+            kind, looks = kind + others[2], looks + others[3]
         kind, looks = functional.normalize(kind, dim=1), functional.normalize(looks, dim=1)
-        return self.fitted.units.class_logits(logits), self.fitted.embedding(logits, kind, looks), activation
+        return self.fitted.class_logits(logits, found), self.fitted.embedding(logits, kind, looks), activation

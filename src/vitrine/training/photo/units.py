@@ -46,9 +46,9 @@ class Units:
             table[row, list(members)] = True
         return table[labels]
 
-    def shows_classes(self, labels: Tensor) -> bool:
-        """Whether any of the photos from these folders (n,) shows one of the classes."""
-        return bool(self.targets(labels)[:, : self.known].any())
+    def shows_classes(self, labels: Tensor) -> Tensor:
+        """Whether photos from these folders (n,) show one of the classes: (n,) bool."""
+        return self.targets(labels)[:, : self.known].any(1)
 
     def of_classes(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) as sets: (n, learnt + 1) bool."""
@@ -65,7 +65,7 @@ class Units:
 
     def class_logits(self, logits: Tensor) -> Tensor:
         """(n, learnt) -> (n, known): logits of the classes whose log-sum-exp is the logarithm of the odds that the
-        picture shows any of them. Their softmax is that among the classes alone.
+        picture shows any of them, as the net was taught. Their softmax is that among the classes alone.
         """
         if not self.open:
             return logits
