@@ -44,6 +44,7 @@ UNSEEN = ", never shown hats, shorts and skirts"
 """How the row of such an encoder ends."""
 
 BESIDE = {
+    "others_validation_auroc": "rejection of hats, shorts and skirts of validation/ alone, AUROC",
     "kept": "garments kept at the model's threshold",
     "others_refused": "hats, shorts and skirts refused there",
     "no_clothing_refused": "what is no clothing refused there",

@@ -83,9 +83,13 @@ def rejection(encoder: Encoder, data: Data) -> Facts:
 
 
 def rejection_unseen(encoder: Encoder, data: Data) -> Facts:
-    """The same of an encoder that was never shown other garments: those of train/ are asked about, too."""
+    """The same of an encoder that was never shown other garments: those of train/ are asked about, too; and apart from
+    them, as they were looked at when the score was chosen.
+    """
     logits = photo_data.answers(encoder, "train", data.train.paths).logits
-    return _rejected(encoder, data, metrics.energy(logits[data.train.groups < 0]))
+    alone = _rejected(encoder, data, np.empty(0))
+    found = _rejected(encoder, data, metrics.energy(logits[data.train.groups < 0]))
+    return {**found, "others_validation_auroc": alone["others_auroc"]}
 
 
 def _rejected(encoder: Encoder, data: Data, more: "np.ndarray[Any, np.dtype[np.float64]]") -> Facts:
