@@ -122,10 +122,19 @@ def test_the_loss_of_a_set_is_that_of_its_joint_probability() -> None:
 
 def test_a_window_of_everything_is_the_picture() -> None:
     whole = PhotographTable(least=1, stretch=1, turn=0, mirrored=0)
-    picture = torch.rand((2, 3, 40, 40), generator=seeded())
-    assert torch.allclose(views.windows(picture, 40, whole, seeded()), picture, atol=1e-5)
-    mirrored = views.windows(picture, 40, replace(whole, mirrored=1.0), seeded())
-    assert torch.allclose(mirrored, picture.flip(3), atol=1e-5)
+    small = torch.rand((2, 3, 20, 20), generator=seeded())
+    picture = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(views.windows(picture, 20, whole, seeded()), small, atol=1e-5)
+    mirrored = views.windows(picture, 20, replace(whole, mirrored=1.0), seeded())
+    assert torch.allclose(mirrored, small.flip(3), atol=1e-5)
+
+
+def test_what_is_finer_than_the_pixels_is_averaged() -> None:
+    """Stripes of one pixel, seen at half the size, are grey wherever the window lies."""
+    stripes = (torch.arange(64) % 2).float().expand(8, 3, 64, 64)
+    table = PhotographTable(least=0.9, stretch=1, turn=0, mirrored=0)
+    found = views.windows(stripes, 32, table, seeded())
+    assert float((found - 0.5).abs().mean()) < 0.1
 
 
 def test_no_light_changes_nothing_and_light_stays_in_range() -> None:
