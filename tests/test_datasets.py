@@ -196,6 +196,10 @@ def test_nested_other_suffixes_hidden_and_unreadable(drawn: Splits, tmp_path: Pa
 def test_folders_without_pictures_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no folder"):
         image_folder.load(tmp_path / "missing")
+    (tmp_path / "list.csv").write_text("file,label")
+    with pytest.raises(DataError, match=r"list\.csv is a file; name a folder"):
+        image_folder.load(tmp_path / "list.csv")
+    (tmp_path / "list.csv").unlink()
     with pytest.raises(DataError, match="holds no pictures"):
         image_folder.load(tmp_path)
     (tmp_path / "empty.jpg").touch()

@@ -365,6 +365,7 @@ def test_wrong_input_is_one_sentence_and_nothing_is_kept(
 
 def test_what_was_not_learnt_cannot_be_forgotten(cli: Cli, model: Path, bands: list[Path]) -> None:
     assert "has learnt no class 'hat'; it has learnt none" in cli("model", "forget", "hat", "--model", model)[2]
+    assert not list(storage.data_folder().rglob("*.learnt.lock"))  # nothing is left of it
     assert cli("model", "learn", "band", *bands, "--model", model)[0] == 0
     code, _, err = cli("model", "forget", "left", "--model", model)
     assert code == 2

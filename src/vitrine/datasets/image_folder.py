@@ -64,7 +64,8 @@ def scan(folder: Path) -> tuple[list[Path], list[Unreadable]]:
 def find(folder: str) -> tuple[list[str], list[Unreadable]]:
     """As `scan`, but as texts in code point order, and a folder without pictures is fine."""
     if not os.path.isdir(folder):
-        raise DataError(f"There is no folder {folder}; name a folder of pictures.")
+        what = f"{folder} is a file" if os.path.exists(folder) else f"There is no folder {folder}"
+        raise DataError(f"{what}; name a folder of pictures.")
     refused: list[OSError] = []
     found: list[str] = []
     for place, folders, names in os.walk(folder, onerror=refused.append):

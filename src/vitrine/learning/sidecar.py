@@ -176,17 +176,24 @@ def forget(card: ModelCard, name: str) -> Learnt:
 
     Raises InputError where there is no such class, ModelFileError as `read`, StorageError.
     """
+    _without(name, card, _now(card))  # before there is a lock, which is a file
     with _writing(card) as before:
-        kept = tuple(one for one in before.classes if one.name.casefold() != name.strip().casefold())
-        if len(kept) == len(before.classes):
-            known = f"it has learnt {', '.join(before.names)}" if before.classes else "it has learnt none"
-            raise InputError(f"{card.name} has learnt no class {name!r}; {known}.")
+        kept = _without(name, card, before)
         after = replace(before, classes=kept)
         if kept:
             _write(after)
         else:
             _remove(place(card.identity))
         return _now(card)
+
+
+def _without(name: str, card: ModelCard, before: Learnt) -> tuple[LearntClass, ...]:
+    """The other classes. Raises InputError where there is none of that name."""
+    kept = tuple(one for one in before.classes if one.name.casefold() != name.strip().casefold())
+    if len(kept) == len(before.classes):
+        known = f"it has learnt {', '.join(before.names)}" if before.classes else "it has learnt none"
+        raise InputError(f"{card.name} has learnt no class {name!r}; {known}.")
+    return kept
 
 
 @contextmanager
