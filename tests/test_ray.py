@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,23 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import vitrine
+from milvus_fixtures import Milvus
 from pictures import Cli, one_sentence, save_folder, written
 from vitrine import images
-from vitrine.catalogue import Known
+from vitrine.bridging import Viewer
+from vitrine.catalogue import Known, by_name
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.choosing import Models
 from vitrine.datasets import Splits
+from vitrine.encoder import Encoder
 from vitrine.errors import ClusterError, ModelFileError
 from vitrine.indexing import on_ray, ray_cluster, ray_worker
+from vitrine.indexing.folder import FolderSync
+from vitrine.indexing.on_ray import OnRay
 from vitrine.indexing.picture_rows import PictureRows
-from vitrine.indexing.reading import Decoded, Given, Refused, Wanted, fetch
+from vitrine.indexing.ray_worker import Kit, Packed
+from vitrine.indexing.reading import Decoded, Given, Reader, Refused, Wanted, fetch
 
 STORE = 150 * 2**20
 PROGRAM = "from vitrine.indexing import on_ray; on_ray.BATCH = 50; from vitrine.cli import main; main()"
@@ -166,6 +175,82 @@ def test_what_went_wrong_on_a_worker_is_said_here() -> None:
     on_ray._raise_ours(RuntimeError("Ray"))  # not ours
 
 
+@pytest.mark.parametrize("colour", [(250, 40, 40), None])
+def test_a_worker_sees_photos_with_both_models_as_the_plain_engine_does(
+    colour: tuple[int, int, int] | None, drawn: Splits, encoder: Encoder, tmp_path: Path
+) -> None:
+    save_folder(drawn.test[:5], tmp_path / "greys")
+    with LocalCatalogue.create("greys", encoder) as catalogue:
+        FolderSync(encoder, tmp_path / "greys").run(catalogue)
+        single = encoder.on_one_thread()
+        plain = Reader(single, Viewer(single, catalogue, Models(one_thread=True)))
+        kit = on_ray._kit(plain)
+        assert kit.photo is not None
+        own = kit.own.unpacked()
+        there = Reader(own, ray_worker._Eyes(own, kit.photo))
+        picture = Image.new("RGB", (90, 90), colour) if colour else Image.new("L", (28, 28), 9)
+        here_image, here_small, here_vector = plain.see(written(picture), "a")
+        image, small, vector = there.see(written(picture), "a")
+        assert small == here_small
+        assert (image is None) == (here_image is None) == (colour is not None)
+        assert image is None or here_image is None or np.array_equal(image, here_image)
+        assert vector is None or here_vector is None or np.array_equal(vector, here_vector)
+
+
+class _Broken(OnRay):
+    """Ray that breaks off after a few pictures, again and again. left: pictures until then, each time."""
+
+    left: ClassVar[list[int]]
+
+    def _stream(self, wanted: Sequence[Wanted], kit: Kit) -> Iterator[list[Decoded | Refused]]:
+        for one in wanted[: self.left.pop(0)]:
+            yield [Refused(None, one.file)]
+        raise RuntimeError("a long story\nand its end.")
+
+
+@pytest.mark.parametrize(
+    ("left", "done"), [([3, 0, 0, 1], 3), ([3, 0, 3, 0, 0, 4], 6), ([0, 0, 0], 0), ([3, 4, 0, 0, 4], 7), ([7, 3], 10)]
+)
+def test_what_ray_breaks_off_goes_on_with_the_rest(left: list[int], done: int) -> None:
+    wanted = [Wanted(str(number), None, None) for number in range(10)]
+    taken: list[tuple[str, str]] = []
+    told: list[int] = []
+
+    def take(batch: Sequence[Wanted], pictures: Sequence[Decoded | Refused]) -> None:
+        taken.extend(
+            (one.file, two.reason) for one, two in zip(batch, pictures, strict=True) if isinstance(two, Refused)
+        )
+
+    _Broken.left = [*left, 0, 0, 0]
+    kit = Kit(Packed(b"", None), None)  # type: ignore[arg-type]
+    with nullcontext() if done == 10 else pytest.raises(ClusterError, match=r"3 times at the same place \(and its end"):
+        _Broken()._read(wanted, kit, take, lambda now, total: told.append(now))
+    assert taken == [(str(number), str(number)) for number in range(done)]
+    assert told == sorted(told)
+
+
+def test_a_machine_with_another_vitrine_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    class Missing(ray.exceptions.RayError):  # type: ignore[misc]
+        pass
+
+    def fail(_: object) -> None:
+        raise Missing("Traceback\nModuleNotFoundError: No module named 'vitrine'")
+
+    monkeypatch.setattr(ray, "get", lambda _: ray_worker.Sight("0.0.1", [5]))
+    with pytest.raises(ClusterError, match=r"10\.0\.0\.2 of the Ray cluster has vitrine 0\.0\.1; install vitrine"):
+        ray_cluster._check_one(object(), "10.0.0.2", ["a"], [5])
+    monkeypatch.setattr(ray, "get", lambda _: ray_worker.Sight(vitrine.__version__, [4]))
+    with pytest.raises(ClusterError, match=r"10\.0\.0\.2 of the Ray cluster does not see a; share it"):
+        ray_cluster._check_one(object(), "10.0.0.2", ["a"], [5])
+    monkeypatch.setattr(ray, "get", fail)
+    with pytest.raises(ClusterError, match=r"cannot run vitrine \(ModuleNotFoundError: No module named 'vitrine'\)"):
+        ray_cluster._check_one(object(), "10.0.0.2", ["a"], [5])
+    with pytest.raises(ClusterError, match="has not answered for 60 s"):
+        ray_cluster._check_one(None, "10.0.0.2", ["a"], [5])
+
+
 # --- on a cluster
 
 
@@ -236,6 +321,20 @@ def test_two_machines_make_the_catalogue_that_one_process_makes(shop: Path, clus
     assert _sync(shop, "two", "--engine", "ray", "--ray-address", cluster.address)["unchanged"] == 99
     # nothing is to be read: no cluster is asked
     assert _sync(shop, "two", "--engine", "ray", "--ray-address", "127.0.0.1:1")["unchanged"] == 99
+
+
+@pytest.mark.slow
+def test_a_catalogue_on_milvus(shop: Path, cluster: Any, milvus: Milvus) -> None:
+    name = milvus.name("ray")
+    said = _sync(shop, name, "--engine", "ray", "--ray-address", cluster.address)
+    assert (said["added"], len(said["unreadable"])) == (100, 1)
+    _sync(shop, "plain")
+    with by_name.open_(name) as there, LocalCatalogue.open("plain") as here:
+        assert there.vectors()[2] == here.vectors()[2]
+        assert np.abs(there.vectors()[1] - here.vectors()[1]).max() < 1e-6
+        assert [(item.source, item.label, item.content) for item in there.known()] == [
+            (item.source, item.label, item.content) for item in here.known()
+        ]
 
 
 @pytest.mark.slow
