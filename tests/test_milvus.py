@@ -91,7 +91,7 @@ build = { M = 32 }
 search = { ef = 200 }
 replicas = 2
 shards = 3
-tls = { ca = "ca.pem", name = "milvus" }
+tls = { name = "milvus" }
 """
 
 _METHODS = ("create_collection", "create_index", "load_collection", "search")
@@ -115,9 +115,7 @@ def configured(text: str) -> Settings:
 
 def test_the_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert milvus_address.settings("https://host:19530") == Settings()
-    whole = Settings(
-        "root:Milvus", "shop", 5, "HNSW", {"M": 32}, {"ef": 200}, 2, 3, "Bounded", Tls(ca="ca.pem", name="milvus")
-    )
+    whole = Settings("root:Milvus", "shop", 5, "HNSW", {"M": 32}, {"ef": 200}, 2, 3, "Bounded", Tls(name="milvus"))
     assert configured(_WHOLE) == whole
     assert milvus_address.settings("http://other:19530").token == "x"
     assert milvus_address.settings("http://third:19530") == Settings()
@@ -148,6 +146,7 @@ def test_the_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("[[server]]\naddress = 'milvus+https://host'\nconsistency = 'strong'", "allowed are Strong"),
         ("[[server]]\naddress = 'milvus+https://host'\ntls = 'ca.pem'", "has no table there"),
         ("[[server]]\naddress = 'milvus+https://host'\ntls = { cert = 'x' }", "unknown key 'cert'"),
+        (f"[[server]]\naddress = 'milvus+https://host'\ntls = {{ key = '{__file__}' }}", "name all three"),
     ],
 )
 def test_configurations_that_are_refused(text: str, sentence: str) -> None:

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -21,13 +21,16 @@ import pytest
 
 from milvus_fixtures import Milvus, free_port
 from pictures import Cli
+from vitrine import storage
 from vitrine.catalogue import Item, by_name, milvus_link, milvus_making, milvus_tables, milvus_writer
-from vitrine.catalogue.milvus import MilvusCatalogue, model_of
+from vitrine.catalogue.milvus import MilvusCatalogue
+from vitrine.catalogue.milvus_model import record_of
 from vitrine.catalogue.milvus_tables import items_of, records_of
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, MissingExtraError
 from vitrine.modelfile import ModelCard
 
+FILES = Path(__file__).parent / "files" / "tls"
 SIZE = Encoder.load("default").card.embedding
 QUERY = np.eye(1, SIZE, dtype=np.float32)
 
@@ -84,8 +87,8 @@ def nothing() -> Iterator[int]:
 
 
 @contextmanager
-def answering(code: grpc.StatusCode, text: str) -> Iterator[int]:
-    """A gRPC server that answers every call so."""
+def answering(code: grpc.StatusCode, text: str, tls: Sequence[tuple[bytes, bytes]] = ()) -> Iterator[int]:
+    """A gRPC server that answers every call so. tls: key and certificate."""
 
     class Refusing(grpc.GenericRpcHandler):  # type: ignore[misc]
         def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -96,7 +99,8 @@ def answering(code: grpc.StatusCode, text: str) -> Iterator[int]:
 
     server = grpc.server(futures.ThreadPoolExecutor(2))
     server.add_generic_rpc_handlers((Refusing(),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    place = "127.0.0.1:0"
+    port = server.add_secure_port(place, grpc.ssl_server_credentials(tls)) if tls else server.add_insecure_port(place)
     server.start()
     yield port
     server.stop(None).wait()
@@ -121,6 +125,33 @@ def test_who_does_not_answer_as_milvus(
     assert (code, out) == (2, "")
     assert sentence in err
     assert err.count("\n") == 1
+
+
+@contextmanager
+def answering_by_tls() -> Iterator[int]:
+    """As `answering`, to who trusts its certificate."""
+    key, certificate = ((FILES / name).read_bytes() for name in ("key.pem", "certificate.pem"))
+    with answering(grpc.StatusCode.UNAUTHENTICATED, "auth check failure", [(key, certificate)]) as port:
+        yield port
+
+
+def test_tls(cli: Cli, milvus: Milvus) -> None:
+    """As far as it goes without a Milvus server that has it: we get through to one that refuses us."""
+
+    def ask(port: int, tls: str) -> str:
+        text = f'[[server]]\naddress = "milvus+https://127.0.0.1:{port}"\n{tls}'
+        storage.write_text(storage.data_folder() / "milvus.toml", text)
+        with within(15):
+            code, _, err = cli("index", "info", f"milvus+https://127.0.0.1:{port}/shop")
+        assert (code, err.count("\n")) == (2, 1)
+        return err
+
+    with answering_by_tls() as port:
+        trusted = f'tls = {{ ca = "{FILES / "certificate.pem"}", name = "milvus.test" }}'
+        assert "does not let us in" in ask(port, trusted)
+        assert "do not agree on TLS" in ask(port, "")
+        assert "names a file of certificates that is not there: none.pem" in ask(port, 'tls = { ca = "none.pem" }')
+    assert "do not agree on TLS" in ask(milvus.port, "")
 
 
 def test_without_pymilvus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +198,7 @@ def test_a_search_waits_for_a_server_that_starts_anew(milvus_alone: Milvus, enco
         assert len(list(rows)) == 49
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_where_the_server_is_killed_again_and_again(
     milvus_alone: Milvus, encoder: Encoder
 ) -> None:
@@ -232,7 +264,10 @@ def add_and_die(name: str, step: str, home: str) -> None:
             writing.add([*items(10, "new "), replace(items(1)[0], label="replaced")])
 
 
-@pytest.mark.parametrize("step", ["in the middle", "before it counts", "before it is tidied"])
+_LATER = [pytest.param(step, marks=pytest.mark.slow) for step in ("before it counts", "before it is tidied")]
+
+
+@pytest.mark.parametrize("step", ["in the middle", *_LATER])
 def test_a_writer_that_is_killed_leaves_all_or_nothing(
     made: MilvusCatalogue, home: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,7 +379,7 @@ def test_a_model_that_nobody_has(made: MilvusCatalogue, encoder: Encoder, home: 
     made._writing.keep(replace(made._writing.state(), identity=identity, model="lost"))
     with pytest.raises(CatalogueError, match=r"made by the model lost \(00000000\), whose file is neither"):
         made.encoder()
-    made._records.put(model_of(identity), encoder.content)
+    made._records.put(record_of(identity), encoder.content)
     with pytest.raises(CatalogueError, match="is not the one that made it"):
         made.encoder()
 

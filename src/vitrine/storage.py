@@ -75,6 +75,11 @@ def torchrun(name: str) -> int:
     return int(written) if written.isdecimal() else 0
 
 
+def hush_grpc() -> None:
+    """Have gRPC, which is about to be loaded, say nothing on standard error, unless the environment says otherwise."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
 def memory() -> int:
     """Bytes of memory that there are for us: the machine's, or what a container allows; 4 GiB where nobody says."""
     found = [4 * 2**30]

@@ -9,6 +9,7 @@ milvus_writer.py    one writes at a time
 milvus_writing.py   changes that are there as a whole or not at all
 milvus_search.py    the nearest, exactly in order
 milvus_filters.py   filters as Milvus takes them
+milvus_model.py     the model that made it
 milvus_making.py    how one comes about, is opened, and goes
 
 docs/decisions/0011-milvus.md has the reasons.
@@ -23,9 +24,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from vitrine import encoder as encoders
 from vitrine import storage
-from vitrine.catalogue import Damage, Entry, Info, Item, Known, Lost, Match, Moment, Vectors, moving
+from vitrine.catalogue import Damage, Entry, Info, Item, Known, Lost, Match, Moment, Vectors, milvus_model, moving
 from vitrine.catalogue.filters import Filter
 from vitrine.catalogue.milvus_filters import ALL, begins, both, expression
 from vitrine.catalogue.milvus_link import MOST, Link, Row
@@ -39,6 +39,7 @@ from vitrine.catalogue.milvus_tables import (
     checksum_of,
     create_items,
     entry_of,
+    index_of,
     items_of,
     known_of,
     records_of,
@@ -47,12 +48,10 @@ from vitrine.catalogue.milvus_writer import Writer
 from vitrine.catalogue.milvus_writing import Writing, check_items
 from vitrine.catalogue.moving import Collected
 from vitrine.encoder import Encoder
-from vitrine.errors import CatalogueError, InputError, ItemError, ModelFileError, StorageError
+from vitrine.errors import CatalogueError, InputError, ItemError, StorageError
 from vitrine.progress import Progress, silent
 
 _BATCH = 16_000_000  # bytes read at once
-
-KINDS = {"exact": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT", "ivf-sq8": "IVF_SQ8"}
 
 
 class MilvusCatalogue:
@@ -119,39 +118,9 @@ class MilvusCatalogue:
     # --- its model
 
     def encoder(self) -> Encoder:
-        """The model that made this catalogue: its file lies on the server, and a copy of it on this machine.
-
-        Raises CatalogueError where it is neither there nor known here.
-        """
-        state = self._state()
-        encoder = self._copy(state) or self._fetched(state) or encoders.of_identity(state.identity)
-        if encoder is None:
-            raise CatalogueError(
-                f"The catalogue {self.name!r} was made by the model {state.model} ({state.identity[:8]}), whose file is"
-                " neither on the server nor known here; put it into the folder data/models (docs/contract.md)."
-            )
+        encoder = milvus_model.encoder(self._records, self._state(), self.place, self.name)
         self.check_model(encoder.card.identity, encoder.card.name)
         return encoder
-
-    def _copy(self, state: State) -> Encoder | None:
-        with suppress(ModelFileError):
-            found = Encoder.load(self.place / f"model-{state.identity}.onnx")
-            return found if found.card.identity == state.identity else None
-        return None
-
-    def _fetched(self, state: State) -> Encoder | None:
-        content = self._records.get(model_of(state.identity))
-        if content is None:
-            return None
-        path = self.place / f"model-{state.identity}.onnx"
-        storage.write_bytes(path, content)
-        found = Encoder.load(path)
-        if found.card.identity != state.identity:
-            raise CatalogueError(
-                f"The model that lies with the catalogue {self.name!r} is not the one that made it; move the catalogue"
-                f" to a model anew with `vitrine index rebuild {self.name} --model MODEL`."
-            )
-        return found
 
     def check_model(self, identity: str, name: str) -> None:
         state = self._state()
@@ -333,7 +302,7 @@ class MilvusCatalogue:
         )
         self._link.drop(items_of(self._short, after.number))  # left by a move that was stopped
         create_items(self._link, self._short, after, index_of(self._link, before.index))
-        self._records.put(model_of(card.identity), encoder.content)
+        self._records.put(milvus_model.record_of(card.identity), encoder.content)
         changed = self._writing.fill(after, self.entries(), vectors)
         if changed != before.items:
             raise CatalogueError(
@@ -413,19 +382,3 @@ class MilvusCatalogue:
                 f"The catalogue {self.name!r} has moved to the model {state.model} ({state.identity[:8]}) meanwhile;"
                 " run it again."
             )
-
-
-def model_of(identity: str) -> str:
-    """The record of a model's file."""
-    return f"model-{identity}"
-
-
-def index_of(link: Link, kind: str) -> tuple[str, dict[str, Any]]:
-    """Milvus's name of a kind of index, and how it is built. Raises InputError for what is no kind."""
-    if kind in ("auto", link.settings.index):
-        return link.settings.index, link.settings.build
-    if kind in KINDS:
-        return KINDS[kind], {"HNSW": {"M": 32, "efConstruction": 200}}.get(KINDS[kind], {})
-    if kind in KINDS.values() or kind.isupper():  # as it was made
-        return kind, {}
-    raise InputError(f"There is no index {kind!r}; there are auto, {', '.join(KINDS)}.")

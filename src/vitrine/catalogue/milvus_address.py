@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vitrine import storage
@@ -144,6 +145,12 @@ def _settings(said: dict[str, Any], path: str) -> Settings:
     found = Settings(**{**plain, "tls": Tls(**tls)})
     if found.consistency not in _LEVELS:
         raise InputError(f"{path} says consistency = {found.consistency!r}; allowed are {', '.join(_LEVELS)}.")
+    for file in (found.tls.ca, found.tls.certificate, found.tls.key):
+        if file and not Path(file).is_file():
+            raise InputError(f"{path} names a file of certificates that is not there: {file}.")
+    ours = (found.tls.certificate, found.tls.key)
+    if any(ours) and not all((*ours, found.tls.ca)):
+        raise InputError(f"{path} has a certificate of ours without ca, certificate and key; name all three.")
     if not 0 < found.seconds <= 3600 or found.replicas < 1 or found.shards < 1:
         raise InputError(f"{path} has a number that cannot be; seconds go up to 3600, replicas and shards from 1.")
     return found

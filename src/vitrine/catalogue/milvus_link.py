@@ -3,14 +3,17 @@
 The only file that imports pymilvus, which comes with the extra [scale].
 """
 
+import copy
 import importlib
 import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from vitrine import storage
 from vitrine.catalogue.milvus_address import Address, Settings
 from vitrine.errors import CatalogueError, InputError, MissingExtraError, VitrineError
 
@@ -33,7 +36,8 @@ _AWAY = (
     *("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "Fail connecting", "server unavailable", "closed channel"),
     *("Retry timeout", "Retry run out", "should create connect", "not ready", "collection is closed", "Socket closed"),
 )
-_NOT_MILVUS = ("UNIMPLEMENTED", "http1", "INTERNAL", "Missing :te", "UNKNOWN")
+_NOT_MILVUS = ("UNIMPLEMENTED", "http1", "Missing :te")
+_NOBODY = ("Connection refused", "errors resolving", "No route to host", "Network is unreachable")
 _DENIED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure", "permission deny", "PermissionDenied")
 _NO_COLLECTION, _NOT_LOADED = 100, 101
 
@@ -55,7 +59,8 @@ class Link:
     def _connected(self) -> Any:
         options: dict[str, Any] = {"grpc_options": _GRPC, "secure": self.address.url.startswith("https")}
         tls = self.settings.tls
-        files = {"ca_pem_path": tls.ca, "client_pem_path": tls.certificate, "client_key_path": tls.key}
+        files = {"client_pem_path": tls.certificate, "client_key_path": tls.key}
+        files["ca_pem_path" if tls.certificate else "server_pem_path"] = tls.ca  # pymilvus's two ways
         options |= {key: value for key, value in {**files, "server_name": tls.name}.items() if value}
         try:
             return self._pymilvus.MilvusClient(
@@ -67,6 +72,12 @@ class Link:
             )
         except Exception as error:  # gRPC's, pymilvus's, and of files of certificates
             raise self._refusal(error) from error
+
+    def impatient(self, seconds: float) -> "Link":
+        """The same link, which does not wait so long for a server that is away. Not to be closed."""
+        other = copy.copy(self)
+        other.settings = replace(self.settings, seconds=min(seconds, self.settings.seconds))
+        return other
 
     def close(self) -> None:
         with suppress(Exception):
@@ -285,8 +296,13 @@ class Link:
 
     def _nobody(self, text: str, error: Exception) -> str:
         url = self.address.url
-        if "Connection refused" in text or "Name or service" in text or "DNS resolution" in text:
+        if any(sign in text for sign in _NOBODY):
             return f"Nothing answers at {url}; start Milvus there, or name another address."
+        if "handshake" in text or "SSL" in text or "credentials" in text:
+            return (
+                f"What answers at {url} and we do not agree on TLS; write milvus+http for a server without it, or see"
+                " to the certificates in milvus.toml (docs/scale.md)."
+            )
         if any(sign in text for sign in _NOT_MILVUS) or _speaks_http(url):
             return (
                 f"What answers at {url} is no Milvus server ({_first(error)}); name the port that Milvus has for gRPC,"
@@ -311,6 +327,7 @@ def _speaks_http(url: str) -> bool:
 
 
 def _pymilvus() -> Any:
+    storage.hush_grpc()
     try:
         found = importlib.import_module("pymilvus")
     except ModuleNotFoundError as error:

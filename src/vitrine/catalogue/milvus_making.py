@@ -6,12 +6,12 @@ from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Any
 
-from vitrine.catalogue import Entry, milvus_address, milvus_tables
-from vitrine.catalogue.milvus import MilvusCatalogue, index_of, model_of
+from vitrine.catalogue import Entry, milvus_address, milvus_model, milvus_tables
+from vitrine.catalogue.milvus import MilvusCatalogue
 from vitrine.catalogue.milvus_address import Address
 from vitrine.catalogue.milvus_link import Link
 from vitrine.catalogue.milvus_records import Records
-from vitrine.catalogue.milvus_tables import State, catalogue_of, items_of, records_of, writer_of
+from vitrine.catalogue.milvus_tables import State, catalogue_of, index_of, items_of, records_of, writer_of
 from vitrine.catalogue.milvus_writer import Writer
 from vitrine.catalogue.milvus_writing import STATE
 from vitrine.encoder import Encoder
@@ -43,7 +43,7 @@ def create(name: str, encoder: Encoder, unfinished: dict[str, Any] | None = None
             raise CatalogueError(f"Another program has just made a catalogue {name!r}; run it again.")
         link.drop(items_of(short, state.number))  # of a creation that was stopped
         milvus_tables.create_items(link, short, state, (kind, build))
-        records.put(model_of(card.identity), encoder.content)
+        records.put(milvus_model.record_of(card.identity), encoder.content)
         records.put(STATE, state.to_bytes())
     return MilvusCatalogue(link)
 

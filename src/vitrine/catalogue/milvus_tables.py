@@ -22,9 +22,11 @@ import numpy as np
 from vitrine.catalogue import Columns, Entry, Item, Known
 from vitrine.catalogue.milvus_link import LARGEST_TEXT, Link, Row
 from vitrine.catalogue.tables import columns_text, read_cells
-from vitrine.errors import CatalogueError
+from vitrine.errors import CatalogueError, InputError
 
 FORMAT_VERSION = 1
+
+KINDS = {"exact": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT", "ivf-sq8": "IVF_SQ8"}
 
 KNOWN = ["id", "source", "label", "content", "columns", "stamp"]
 WHOLE = [*KNOWN, "added", "checksum", "thumbnail", "vector"]
@@ -150,6 +152,17 @@ def create_items(link: Link, name: str, state: State, index: tuple[str, dict[str
     said |= {"vitrine.identity": state.identity, "vitrine.model": state.model}
     indexes = [("vector", *index), ("source", "INVERTED", {}), ("label", "INVERTED", {})]
     link.create(items_of(name, state.number), schema, indexes, said)
+
+
+def index_of(link: Link, kind: str) -> tuple[str, dict[str, Any]]:
+    """Milvus's name of a kind of index, and how it is built. Raises InputError for what is no kind."""
+    if kind in ("auto", link.settings.index):
+        return link.settings.index, link.settings.build
+    if kind in KINDS:
+        return KINDS[kind], {"HNSW": {"M": 32, "efConstruction": 200}}.get(KINDS[kind], {})
+    if kind in KINDS.values() or kind.isupper():  # as it was made
+        return kind, {}
+    raise InputError(f"There is no index {kind!r}; there are auto, {', '.join(KINDS)}.")
 
 
 def row_of(entry: Entry) -> Row:

@@ -50,7 +50,7 @@ class Writer:
             beating.join()
             token, self._token = self._token, None
             with suppress(CatalogueError):  # then the next one waits until this one counts as dead
-                self._link.rename(writer_of(self._name, token), writer_of(self._name))
+                self._link.impatient(BEAT).rename(writer_of(self._name, token), writer_of(self._name))
 
     def check(self) -> None:
         """To be called before what is written counts. Raises CatalogueError where another has taken over: this program
@@ -101,8 +101,9 @@ class Writer:
         return self._records.version(_RECORD)
 
     def _beat(self, token: str, ended: threading.Event) -> None:
+        records = Records(self._link.impatient(BEAT), self._records.collection, self._link.address.text)
         while True:
             with suppress(CatalogueError):  # the writing itself says what is wrong
-                self._records.put(_RECORD, token.encode())
+                records.put(_RECORD, token.encode())
             if ended.wait(BEAT):
                 return
