@@ -1,10 +1,12 @@
 """A real Milvus server on this machine for the tests: milvus-lite as a process of its own."""
 
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -15,9 +17,12 @@ _NUMBERS = count(1)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the system gives to others meanwhile: gRPC's servers would share it without a word."""
+    while True:
+        port = random.SystemRandom().randrange(22_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

@@ -68,6 +68,7 @@ class Link:
                 token=self.settings.token,
                 db_name=self.settings.database,
                 timeout=_OPENING,
+                dedicated=True,  # else it takes any connection to that host and port, one without TLS, too
                 **options,
             )
         except Exception as error:  # gRPC's, pymilvus's, and of files of certificates
