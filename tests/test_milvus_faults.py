@@ -18,6 +18,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from milvus_fixtures import Milvus, free_port
 from pictures import Cli
@@ -29,6 +30,7 @@ from vitrine.catalogue.milvus_tables import items_of, records_of
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, MissingExtraError
 from vitrine.modelfile import ModelCard
+from vitrine.server.app import Settings, create_app
 
 FILES = Path(__file__).parent / "files" / "tls"
 SIZE = Encoder.load("default").card.embedding
@@ -196,6 +198,23 @@ def test_a_search_waits_for_a_server_that_starts_anew(milvus_alone: Milvus, enco
         rows = catalogue.known()
         assert next(rows).source == "s0"
         assert len(list(rows)) == 49
+
+
+def test_the_page_outlives_a_server_that_starts_anew(milvus_alone: Milvus, encoder: Encoder) -> None:
+    text = f'[[server]]\naddress = "{milvus_alone.server}"\nseconds = 1'
+    storage.write_text(storage.data_folder() / "milvus.toml", text)
+    with milvus_making.create(milvus_alone.name(), encoder) as catalogue:
+        catalogue.add(items(5))
+    app = create_app(Settings(catalogue.name))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert len(client.post("/api/search", data={"like": "1"}).json()["matches"]) == 4
+        milvus_alone.kill()
+        with within(20):
+            refused = client.post("/api/search", data={"like": "1"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "catalogue")
+        assert client.get("/healthz").status_code == 200
+        milvus_alone.start()
+        assert len(client.post("/api/search", data={"like": "1"}).json()["matches"]) == 4
 
 
 @pytest.mark.slow
