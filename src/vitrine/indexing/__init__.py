@@ -2,7 +2,9 @@
 
 data_set.py     every image of a data set
 folder.py       a folder of pictures, once or again and again: what is new, changed or gone
-reading.py      its pictures read, decoded and embedded; what an engine does
+from_parquet.py a Parquet file of pictures, likewise
+picture_rows.py its rows: names, columns, and the pictures in the order in which they lie there
+reading.py      pictures read, decoded and embedded; what an engine does
 here.py         the engine of this machine: all its cores
 on_ray.py       the engine of many machines: a Ray cluster
 ray_worker.py   what runs there
