@@ -87,6 +87,22 @@ def test_remove_folder_takes_a_missing_one(tmp_path: Path) -> None:
     assert not (tmp_path / "folder").exists()
 
 
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    storage.remove_parts(tmp_path / "missing")
+    for name in (".3f.part", "model.onnx", "my.part", ".hidden"):
+        storage.write_text(tmp_path / "run" / name, "")
+    storage.remove_parts(tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"model.onnx", "my.part", ".hidden"}
+
+
+def test_what_torchrun_says_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    assert storage.torchrun("RANK") == 0
+    for said, number in (("3", 3), ("", 0), ("many", 0)):
+        monkeypatch.setenv("RANK", said)
+        assert storage.torchrun("RANK") == number
+
+
 def test_cores_are_those_that_this_program_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 6}, raising=False)
     assert storage.cores() == 3

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import learnt_together
+from pictures import Cli
 from vitrine.cli import together
 from vitrine.training import checkpoints, loop
 
@@ -34,6 +36,16 @@ def apart(one: Path, other: Path) -> float:
     return found
 
 
+def assert_running_statistics_are_of_all(alone: Path, both: Path) -> None:
+    """Of the first batch norm, in nets that hardly learn. The mean of halves' means is that of the whole."""
+    learnt_together.learn("norms", alone)
+    one, two = (checkpoints.load(run).tensors for run in (alone, both))
+    for net in ("network", "averaged"):
+        for name, tolerance in (("running_mean", 1e-4), ("running_var", 0.02)):
+            key = f"{net}.encoder.stem.1.{name}"
+            assert torch.allclose(one[key], two[key], rtol=tolerance, atol=1e-5), key
+
+
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """Every loss, sampler and optimiser, batches that cannot be halved, photos: but for batch norm, the same net. And
     a checkpoint of one goes on as two, and the other way round.
@@ -42,7 +54,10 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     learnt_together.stopped_after_the_first("plain", both / "half-alone")
     done = torchrun(2, learnt_together.__file__, both, *learnt_together.CASES)
     assert done.returncode == 0, done.stderr
+    assert_running_statistics_are_of_all(alone / "norms", both / "norms")
     for case in learnt_together.CASES:
+        if case == "norms":
+            continue
         learnt = learnt_together.learn(case, alone / case)
         history = [json.loads(line) for line in (both / case / "history.jsonl").read_text().splitlines()]
         assert [line["train_accuracy"] for line in history] == pytest.approx([line.train_accuracy for line in learnt])
@@ -87,9 +102,36 @@ def test_without_torchrun_it_is_one_process(
     assert (code, "nothing was kept" in err) == (130, True)
 
 
-def killed(rank: int, run: Path, arguments: list[str]) -> tuple[int, str, float]:
+SIAMESE = {
+    "data.name": "drawn",
+    "widths": "[8,16]",
+    "blocks": "[1,1]",
+    "looks_blocks": "[0,0]",
+    "shape_channels": "0",
+    "epochs": "10",
+    "validation": "0.3",
+}
+
+
+@pytest.mark.slow
+def test_with_batch_norm_two_processes_end_within_the_spread_of_seeds(tmp_path: Path, cli: Cli) -> None:
+    """Seeds 0, 1 and 2 gave 0.90, 0.95 and 0.98 with two processes."""
+
+    def accuracy(run: str) -> float:
+        last = json.loads((tmp_path / run / "history.jsonl").read_text().splitlines()[-1])
+        return float(last["validation_accuracy"])
+
+    arguments = ["siamese", *(f"--{key}={value}" for key, value in SIAMESE.items())]
+    for seed in range(2):
+        assert cli("train", *arguments, "--seed", seed, "--out", tmp_path / f"one-{seed}")[0] == 0
+    done = torchrun(2, "-m", "vitrine.training", *arguments, "--seed", 0, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert accuracy("two") == pytest.approx((accuracy("one-0") + accuracy("one-1")) / 2, abs=0.08)
+
+
+def killed(rank: int, run: Path, arguments: list[str], restarts: int = 0) -> tuple[int, str, float]:
     """Start, kill -9 that process after two epochs, and wait: torchrun's code, what was said, seconds that it took."""
-    command = [*TORCHRUN, "2", "-m", "vitrine.training", *arguments]
+    command = [*TORCHRUN, "2", "--max-restarts", str(restarts), "-m", "vitrine.training", *arguments]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     history = run / "history.jsonl"
@@ -132,5 +174,6 @@ def test_a_killed_process_stops_all_and_they_go_on_to_the_same_end(rank: int, tm
         "checkpoint.safetensors",
     }
     assert torchrun(2, "-m", "vitrine.training", *broken, "--resume").returncode == 0
-    model = [(tmp_path / name / "model.onnx").read_bytes() for name in ("whole", "broken")]
-    assert model[0] == model[1]
+    assert killed(rank, tmp_path / "again", [*arguments, "--out", str(tmp_path / "again")], restarts=1)[0] == 0
+    models = {(tmp_path / name / "model.onnx").read_bytes() for name in ("whole", "broken", "again")}
+    assert len(models) == 1
