@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 
 from pictures import random_items
-from vitrine.catalogue import Item, by_name, copying, kept_index, milvus_writer, staging
+from vitrine.catalogue import Item, by_name, copying, kept_index, staging
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue.milvus import writer as milvus_writer
 from vitrine.encoder import Encoder
 from vitrine.indexing import folder as folders
 from vitrine.indexing import here

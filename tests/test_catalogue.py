@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from milvus_fixtures import Milvus
-from vitrine.catalogue import Catalogue, Columns, Item, Known, access, by_name, filters, milvus_writer
+from vitrine.catalogue import Catalogue, Columns, Item, Known, access, by_name, filters
+from vitrine.catalogue.milvus import writer as milvus_writer
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, ItemError
 

@@ -16,10 +16,11 @@ import killed
 from milvus_fixtures import Milvus
 from pictures import Cli, one_sentence, random_items
 from small_models import small_model
-from vitrine.catalogue import Catalogue, Entry, by_name, copying, milvus_writer, staging
+from vitrine.catalogue import Catalogue, Entry, by_name, copying, staging
 from vitrine.catalogue.copying import Copied, copy
 from vitrine.catalogue.local import LocalCatalogue
-from vitrine.catalogue.milvus import MilvusCatalogue
+from vitrine.catalogue.milvus import writer as milvus_writer
+from vitrine.catalogue.milvus.catalogue import MilvusCatalogue
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError
 

@@ -13,8 +13,9 @@ from pymilvus import MilvusClient
 from milvus_fixtures import Milvus
 from pictures import Cli, save_folder
 from vitrine import storage
-from vitrine.catalogue import by_name, milvus_address
-from vitrine.catalogue.milvus_address import Address, Settings, Tls
+from vitrine.catalogue import by_name
+from vitrine.catalogue.milvus import address as milvus_address
+from vitrine.catalogue.milvus.address import Address, Settings, Tls
 from vitrine.datasets import Splits
 from vitrine.errors import InputError
 from vitrine.server.app import Settings as Served

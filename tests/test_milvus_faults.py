@@ -23,10 +23,14 @@ from fastapi.testclient import TestClient
 from milvus_fixtures import Milvus, free_port
 from pictures import Cli
 from vitrine import storage
-from vitrine.catalogue import Item, by_name, milvus_link, milvus_making, milvus_tables, milvus_writer
-from vitrine.catalogue.milvus import MilvusCatalogue
-from vitrine.catalogue.milvus_model import record_of
-from vitrine.catalogue.milvus_tables import items_of, records_of
+from vitrine.catalogue import Item, by_name
+from vitrine.catalogue.milvus import link as milvus_link
+from vitrine.catalogue.milvus import making as milvus_making
+from vitrine.catalogue.milvus import tables as milvus_tables
+from vitrine.catalogue.milvus import writer as milvus_writer
+from vitrine.catalogue.milvus.catalogue import MilvusCatalogue
+from vitrine.catalogue.milvus.model import record_of
+from vitrine.catalogue.milvus.tables import items_of, records_of
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, MissingExtraError
 from vitrine.modelfile import ModelCard

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from milvus_fixtures import Milvus
 from test_filters import Cell, Row, holds, rows, trees
-from vitrine.catalogue import Entry, Item, filters, milvus_address, milvus_tables
+from vitrine.catalogue import Entry, Item, filters
 from vitrine.catalogue.filters import Filter, Not
-from vitrine.catalogue.milvus_filters import LONGEST, expression
-from vitrine.catalogue.milvus_link import Link
-from vitrine.catalogue.milvus_tables import State, folded, items_of, row_of
+from vitrine.catalogue.milvus import address as milvus_address
+from vitrine.catalogue.milvus import tables as milvus_tables
+from vitrine.catalogue.milvus.filters import LONGEST, expression
+from vitrine.catalogue.milvus.link import Link
+from vitrine.catalogue.milvus.tables import State, folded, items_of, row_of
 from vitrine.errors import InputError
 
 FORMS = ("{} = {}", "{} in ('', {})", "{} contains {}", "{} starts with {}", "{0} <= {1} and {0} >= {1}")

@@ -18,9 +18,9 @@ duplicates.py     items that show the same picture
 copies.py         whole catalogues, item by item
 parquet.py        a catalogue as a Parquet file, and from one
 moving.py         new vectors, on the way to another model
-copying.py        from one catalogue into another, of any kind; staging.py, milvus_staging.py: where that is done
+copying.py        from one catalogue into another, of any kind; staging.py, milvus/staging.py: where that is done
 plan.py           what so many items take, by rules
-milvus.py         on a Milvus server, with what begins with milvus_
+milvus/           on a Milvus server
 backup.py         a catalogue in one file with its model, and from one
 """
 

@@ -5,8 +5,9 @@ What Milvus needs is loaded only where such a name comes.
 
 from pathlib import Path
 
-from vitrine.catalogue import Catalogue, folders, milvus_address
+from vitrine.catalogue import Catalogue, folders
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue.milvus import address as milvus_address
 from vitrine.encoder import Encoder
 from vitrine.errors import InputError
 from vitrine.progress import Progress
@@ -25,7 +26,7 @@ def exists(name: str) -> bool:
     does not answer; MissingExtraError.
     """
     if milvus_address.is_address(name):
-        from vitrine.catalogue import milvus_making
+        from vitrine.catalogue.milvus import making as milvus_making
 
         return milvus_making.exists(name)
     return folders.exists(name)
@@ -36,7 +37,7 @@ def create(name: str, encoder: Encoder) -> Catalogue:
     InputError for what is no name; MissingExtraError.
     """
     if milvus_address.is_address(name):
-        from vitrine.catalogue import milvus_making
+        from vitrine.catalogue.milvus import making as milvus_making
 
         return milvus_making.create(name, encoder)
     return LocalCatalogue.create(name, encoder)
@@ -47,7 +48,7 @@ def open_(name: str) -> Catalogue:
     the server does not answer; InputError for what is no name; MissingExtraError.
     """
     if milvus_address.is_address(name):
-        from vitrine.catalogue import milvus_making
+        from vitrine.catalogue.milvus import making as milvus_making
 
         return milvus_making.open_(name)
     return LocalCatalogue.open(name)
@@ -58,7 +59,7 @@ def load(path: Path, name: str, encoder: Encoder, progress: Progress) -> None:
     from vitrine.catalogue import parquet
 
     if milvus_address.is_address(name):
-        from vitrine.catalogue import milvus_making
+        from vitrine.catalogue.milvus import making as milvus_making
 
         milvus_making.fill(name, encoder, parquet.entries(path, encoder, progress), parquet.facts_of(path).last)
     else:
@@ -70,7 +71,7 @@ def delete(name: str, only_empty: bool = False) -> None:
     none, or somebody else writes; StorageError; InputError; MissingExtraError.
     """
     if milvus_address.is_address(name):
-        from vitrine.catalogue import milvus_making
+        from vitrine.catalogue.milvus import making as milvus_making
 
         milvus_making.delete(name, only_empty)
     else:
@@ -83,7 +84,7 @@ def names(server: str | None = None) -> list[str]:
         return folders.names()
     if not milvus_address.is_address(server):
         raise InputError(f"{server!r} is no server; name one as milvus+http://HOST:19530, or none for this machine.")
-    from vitrine.catalogue import milvus_making
+    from vitrine.catalogue.milvus import making as milvus_making
 
     return milvus_making.names(server)
 

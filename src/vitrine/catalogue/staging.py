@@ -1,5 +1,5 @@
 """Where a catalogue is copied to until it is whole. On this machine that is the folder `.copy-NAME` beside the
-catalogues, which becomes NAME at once; `copy.json` in it says what the copy is of. On Milvus: milvus_staging.py.
+catalogues, which becomes NAME at once; `copy.json` in it says what the copy is of. On Milvus: milvus/staging.py.
 """
 
 import json
@@ -7,9 +7,10 @@ import os
 from contextlib import ExitStack, suppress
 
 from vitrine import storage
-from vitrine.catalogue import Catalogue, folders, milvus_address
+from vitrine.catalogue import Catalogue, folders
 from vitrine.catalogue.copying import Record, Staging
 from vitrine.catalogue.local import LocalCatalogue
+from vitrine.catalogue.milvus import address as milvus_address
 from vitrine.catalogue.store import Store
 from vitrine.catalogue.tables import Meta
 from vitrine.encoder import Encoder
@@ -20,7 +21,7 @@ RECORD = "copy.json"
 def of(name: str) -> Staging:
     """Where a copy of that name is made. Raises InputError for what is no name; MissingExtraError."""
     if milvus_address.is_address(name):
-        from vitrine.catalogue.milvus_staging import MilvusStaging
+        from vitrine.catalogue.milvus.staging import MilvusStaging
 
         return MilvusStaging(name)
     return LocalStaging(name)

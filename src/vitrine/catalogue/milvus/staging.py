@@ -5,9 +5,11 @@ by which nobody opens it.
 from contextlib import ExitStack
 from typing import Any
 
-from vitrine.catalogue import Catalogue, milvus_address, milvus_making
+from vitrine.catalogue import Catalogue
 from vitrine.catalogue.copying import Record
-from vitrine.catalogue.milvus import MilvusCatalogue
+from vitrine.catalogue.milvus import address as milvus_address
+from vitrine.catalogue.milvus import making as milvus_making
+from vitrine.catalogue.milvus.catalogue import MilvusCatalogue
 from vitrine.encoder import Encoder
 
 

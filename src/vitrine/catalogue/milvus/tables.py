@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vitrine.catalogue import Columns, Entry, Item, Known
-from vitrine.catalogue.milvus_link import LARGEST_TEXT, Link, Row
+from vitrine.catalogue.milvus.link import LARGEST_TEXT, Link, Row
 from vitrine.catalogue.tables import columns_text, read_cells
 from vitrine.errors import CatalogueError, InputError
 

@@ -6,14 +6,17 @@ from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Any
 
-from vitrine.catalogue import Entry, milvus_address, milvus_model, milvus_tables
-from vitrine.catalogue.milvus import MilvusCatalogue
-from vitrine.catalogue.milvus_address import Address
-from vitrine.catalogue.milvus_link import Link
-from vitrine.catalogue.milvus_records import Records
-from vitrine.catalogue.milvus_tables import State, catalogue_of, index_of, items_of, records_of, writer_of
-from vitrine.catalogue.milvus_writer import Writer
-from vitrine.catalogue.milvus_writing import STATE
+from vitrine.catalogue import Entry
+from vitrine.catalogue.milvus import address as milvus_address
+from vitrine.catalogue.milvus import model as milvus_model
+from vitrine.catalogue.milvus import tables as milvus_tables
+from vitrine.catalogue.milvus.address import Address
+from vitrine.catalogue.milvus.catalogue import MilvusCatalogue
+from vitrine.catalogue.milvus.link import Link
+from vitrine.catalogue.milvus.records import Records
+from vitrine.catalogue.milvus.tables import State, catalogue_of, index_of, items_of, records_of, writer_of
+from vitrine.catalogue.milvus.writer import Writer
+from vitrine.catalogue.milvus.writing import STATE
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError
 

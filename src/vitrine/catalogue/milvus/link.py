@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from vitrine import storage
-from vitrine.catalogue.milvus_address import Address, Settings
+from vitrine.catalogue.milvus.address import Address, Settings
 from vitrine.errors import CatalogueError, InputError, MissingExtraError, VitrineError
 
 Answer = TypeVar("Answer")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from vitrine import encoder as encoders
 from vitrine import storage
-from vitrine.catalogue.milvus_records import Records
-from vitrine.catalogue.milvus_tables import State
+from vitrine.catalogue.milvus.records import Records
+from vitrine.catalogue.milvus.tables import State
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, ModelFileError
 

@@ -7,10 +7,10 @@ ones it leaves out is its own affair. So a few more are asked for, with their ve
 import numpy as np
 
 from vitrine.catalogue import Match, Vectors
-from vitrine.catalogue.milvus_filters import both
-from vitrine.catalogue.milvus_link import MOST, Link, Row
-from vitrine.catalogue.milvus_tables import items_of, known_of
-from vitrine.catalogue.milvus_writing import Writing
+from vitrine.catalogue.milvus.filters import both
+from vitrine.catalogue.milvus.link import MOST, Link, Row
+from vitrine.catalogue.milvus.tables import items_of, known_of
+from vitrine.catalogue.milvus.writing import Writing
 
 _SPARE = 8  # more than wanted, to see whether the last ones are equal
 _TIES = 1e-6  # scores that are nearer to each other than this may be equal

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from vitrine.catalogue import filters
 from vitrine.catalogue.filters import Among, Filter, Found, IsNull, Joined, Moment, Not, Ordered, Value
-from vitrine.catalogue.milvus_tables import folded, key_of
+from vitrine.catalogue.milvus.tables import folded, key_of
 from vitrine.errors import InputError
 
 ALL, NOTHING = "id > 0", "id < 0"

@@ -9,7 +9,7 @@ import json
 import uuid
 import zlib
 
-from vitrine.catalogue.milvus_link import Link, Row
+from vitrine.catalogue.milvus.link import Link, Row
 from vitrine.errors import CatalogueError
 
 _PART = 45_000  # bytes, of which base64 makes 60,000 characters

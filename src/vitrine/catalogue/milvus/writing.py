@@ -16,10 +16,10 @@ from itertools import islice
 import numpy as np
 
 from vitrine.catalogue import Entry, Item, Known
-from vitrine.catalogue.milvus_filters import both, source_condition
-from vitrine.catalogue.milvus_link import Link, Row
-from vitrine.catalogue.milvus_records import Records
-from vitrine.catalogue.milvus_tables import (
+from vitrine.catalogue.milvus.filters import both, source_condition
+from vitrine.catalogue.milvus.link import Link, Row
+from vitrine.catalogue.milvus.records import Records
+from vitrine.catalogue.milvus.tables import (
     WHOLE,
     State,
     entry_of,
@@ -29,7 +29,7 @@ from vitrine.catalogue.milvus_tables import (
     size_of,
     small_thumbnail,
 )
-from vitrine.catalogue.milvus_writer import Writer
+from vitrine.catalogue.milvus.writer import Writer
 from vitrine.catalogue.tables import columns_text
 from vitrine.errors import CatalogueError, InputError
 

@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from vitrine.catalogue.milvus_link import Link
-from vitrine.catalogue.milvus_records import Records
-from vitrine.catalogue.milvus_tables import writer_of
+from vitrine.catalogue.milvus.link import Link
+from vitrine.catalogue.milvus.records import Records
+from vitrine.catalogue.milvus.tables import writer_of
 from vitrine.errors import CatalogueError
 
 SECONDS_TO_WAIT = 5.0  # for another writer

@@ -1,19 +1,4 @@
-"""A catalogue on a Milvus server. It does what the one on this machine does (local.py), for more items than fit there,
-and for several machines that search and write in turn.
-
-milvus_address.py   where it is, and how it is reached
-milvus_link.py      the connection, its errors, its patience
-milvus_tables.py    its collections, an item as a row
-milvus_records.py   what it says of itself, and its model
-milvus_writer.py    one writes at a time
-milvus_writing.py   changes that are there as a whole or not at all
-milvus_search.py    the nearest, exactly in order
-milvus_filters.py   filters as Milvus takes them
-milvus_model.py     the model that made it
-milvus_making.py    how one comes about, is opened, and goes
-
-docs/decisions/0011-milvus.md has the reasons.
-"""
+"""A catalogue on a Milvus server, as every catalogue is used."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine import storage
-from vitrine.catalogue import Damage, Entry, Info, Item, Known, Lost, Match, Moment, Vectors, milvus_model, moving
+from vitrine.catalogue import Damage, Entry, Info, Item, Known, Lost, Match, Moment, Vectors, moving
 from vitrine.catalogue.filters import Filter
-from vitrine.catalogue.milvus_filters import ALL, begins, both, expression
-from vitrine.catalogue.milvus_link import MOST, Link, Row
-from vitrine.catalogue.milvus_records import Records
-from vitrine.catalogue.milvus_search import Search
-from vitrine.catalogue.milvus_tables import (
+from vitrine.catalogue.milvus import model as milvus_model
+from vitrine.catalogue.milvus.filters import ALL, begins, both, expression
+from vitrine.catalogue.milvus.link import MOST, Link, Row
+from vitrine.catalogue.milvus.records import Records
+from vitrine.catalogue.milvus.search import Search
+from vitrine.catalogue.milvus.tables import (
     FORMAT_VERSION,
     KNOWN,
     WHOLE,
@@ -44,8 +30,8 @@ from vitrine.catalogue.milvus_tables import (
     known_of,
     records_of,
 )
-from vitrine.catalogue.milvus_writer import Writer
-from vitrine.catalogue.milvus_writing import Writing, check_items
+from vitrine.catalogue.milvus.writer import Writer
+from vitrine.catalogue.milvus.writing import Writing, check_items
 from vitrine.catalogue.moving import Collected
 from vitrine.encoder import Encoder
 from vitrine.errors import CatalogueError, InputError, ItemError, StorageError
@@ -55,7 +41,7 @@ _BATCH = 16_000_000  # bytes read at once
 
 
 class MilvusCatalogue:
-    """See `vitrine.catalogue.Catalogue`. Made by `milvus_making.create` or `open`; a context manager, or to be closed.
+    """See `vitrine.catalogue.Catalogue`. Made by `making.create` or `open_`; a context manager, or to be closed.
 
     For one thread at a time.
     """
