@@ -62,19 +62,21 @@ class Milvus:
             self.process.wait()
 
 
-@pytest.fixture(scope="session")
-def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Milvus]:
-    """A server that all tests share; each has catalogues of its own."""
-    server = Milvus(tmp_path_factory.mktemp("milvus"))
+def running(folder: Path) -> Iterator[Milvus]:
+    """A server until the next step."""
+    server = Milvus(folder)
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Milvus]:
+    """A server that all tests share; each has catalogues of its own."""
+    yield from running(tmp_path_factory.mktemp("milvus"))
 
 
 @pytest.fixture
 def milvus_alone(tmp_path: Path) -> Iterator[Milvus]:
     """A server for one test, which may kill it."""
-    server = Milvus(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    yield from running(tmp_path)

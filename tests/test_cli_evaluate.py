@@ -203,6 +203,7 @@ def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str]) -> None:
     assert cli("evaluate", *arguments)[0] == 2
 
 
+@pytest.mark.slow
 def test_raw_pixels_find_few_originals_in_the_real_data(real_splits: Splits) -> None:
     """Bounds wide enough for any seed: much above, and the alterations would be too weak to tell models apart."""
     found = evaluation.find_original(evaluation.RawPixels(), real_splits, count=500)

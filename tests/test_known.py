@@ -128,6 +128,7 @@ def test_without_classes_there_is_a_sentence_or_no_class(cli: Cli, classless: En
     assert "cannot compare: it knows no classes" in err
 
 
+@pytest.mark.slow
 def test_without_classes_evaluate_measures_searches_only(cli: Cli, classless: Encoder) -> None:
     model = kept(small_model(["embedding"]))
     code, out, err = cli("evaluate", model, "--data", "drawn", "--protocol", "leave-one-out", "--json")

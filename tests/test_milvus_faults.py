@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from milvus_fixtures import Milvus, free_port
+from milvus_fixtures import Milvus, free_port, running
 from pictures import Cli
 from vitrine import storage
 from vitrine.catalogue import Item, by_name
@@ -55,6 +55,12 @@ def within(seconds: float) -> Iterator[None]:
     start = time.monotonic()
     yield
     assert time.monotonic() - start < seconds
+
+
+@pytest.fixture(scope="module")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Milvus]:
+    """A server for these tests, which leave catalogues behind that whoever lists them all is told of."""
+    yield from running(tmp_path_factory.mktemp("faults"))
 
 
 @pytest.fixture

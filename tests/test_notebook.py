@@ -84,6 +84,7 @@ def run(changes: dict[str, Any], last: str | None = None) -> dict[str, Any]:
     return namespace
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_data")
 def test_it_runs_from_top_to_bottom_on_small_data(
     shown: list[Image | Markdown], capsys: pytest.CaptureFixture[str]

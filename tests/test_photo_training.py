@@ -401,6 +401,7 @@ def test_a_teacher_is_believed_for_its_share(share: str, least: float, most: flo
     assert least <= float(found.detach()) <= most
 
 
+@pytest.mark.slow
 def test_a_run_beside_this_one_teaches(run: Path) -> None:
     taught = recipe(epochs="1", teachers='["run"]', taught="0.5", early="0", late="1")
     result = loop.train(taught, photos(), run.parent / "taught", beside=garments())

@@ -106,6 +106,7 @@ def _needs_nothing_else(file: Path) -> None:
     assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
+@pytest.mark.slow
 def test_of_a_folder_the_validation_part_is_measured(cli: Cli, drawn: Splits, tmp_path: Path) -> None:
     """Which images that is, the report finds out without torch; the model file says what they gave in training."""
     save_folder(drawn.train, tmp_path / "shop")

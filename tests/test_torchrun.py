@@ -78,6 +78,7 @@ def test_what_is_refused_is_said_once_and_by_code_2(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_without_torchrun_it_is_one_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

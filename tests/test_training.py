@@ -586,6 +586,7 @@ def tiny(**changes: str) -> Recipe:
     return recipes.load("compact", {**TINY, **changes})
 
 
+@pytest.mark.slow
 def test_training_learns(drawn: Splits, tmp_path: Path) -> None:
     """Before it is near chance, after it knows most."""
     before = loop.train(tiny(epochs="1", learning_rate="1e-9", ema="0"), drawn.train, tmp_path / "before")
@@ -609,8 +610,10 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(drawn: Split
     assert files[0].read_bytes() != files[2].read_bytes()
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
-@pytest.mark.parametrize("stop_after", [1, 3])
+@pytest.mark.parametrize(
+    "optimiser", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "adamw")), "muon"]
+)
+@pytest.mark.parametrize("stop_after", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_resumed_run_gives_the_same_file_as_an_unbroken_one(
     drawn: Splits, tmp_path: Path, optimiser: str, stop_after: int
 ) -> None:
@@ -713,6 +716,7 @@ def test_a_class_of_which_none_is_held_out_is_named(tmp_path: Path, drawn: Split
     assert (code, "cannot compare: its training held out too few images" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_exported_again_with_other_keys_of_the_export(drawn: Splits, tmp_path: Path) -> None:
     looks = {"looks": "8", "metric": "supcon", "positives": "image", "views": "2", "epochs": "1"}
     first = loop.train(tiny(**looks), drawn.train, tmp_path)
@@ -786,6 +790,7 @@ def test_a_recipe_goes_on_from_the_run_that_it_names(drawn: Splits, tmp_path: Pa
             loop.train(tiny(start="first", **changes), drawn.train, tmp_path / "fourth")
 
 
+@pytest.mark.slow
 def test_a_frozen_network_stays_as_it_was_and_the_head_learns(drawn: Splits, tmp_path: Path) -> None:
     loop.train(tiny(), drawn.train, tmp_path / "first")
     changes = {"start": "first", "frozen": "true", "metric": "report-a", "sampler.name": "pairs", "cross_entropy": "0"}

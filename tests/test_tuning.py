@@ -104,6 +104,7 @@ def test_until_stops_and_resume_goes_on(drawn: Splits, tmp_path: Path) -> None:
     assert len(loop.train(tiny(), drawn.train, tmp_path, resume=True).history) == 5
 
 
+@pytest.mark.slow
 def test_the_command(cli: Cli, drawn: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = [
