@@ -49,17 +49,21 @@ def shop(drawn: Splits, tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
+LONG = 1200
+"""Pictures; a quick machine is still at work when it is stopped in the middle."""
+
+
 @pytest.fixture
 def long(tmp_path: Path) -> Path:
-    """Four hundred pictures that take long to decode, of eight kinds."""
+    """So many pictures that take long to decode, of eight kinds."""
     place = tmp_path / "long"
     place.mkdir()
     kinds = []
     for seed in range(8):
         grid = np.random.default_rng(seed).integers(0, 256, (60, 60, 3), np.uint8)
         kinds.append(written(Image.fromarray(grid).resize((1800, 1800), Image.Resampling.NEAREST), compress_level=1))
-    for number in range(400):
-        (place / f"{number:03d}.png").write_bytes(kinds[number % 8])
+    for number in range(LONG):
+        (place / f"{number:04d}.png").write_bytes(kinds[number % 8])
     return place
 
 
@@ -310,6 +314,7 @@ def test_two_machines_make_the_catalogue_that_one_process_makes(shop: Path, clus
     Image.new("L", (28, 28), 99).save(changed := shop / "Dress" / "0003.png")
     (shop / "Bag" / "0008.png").unlink()
     (shop / "Dress" / "broken.jpg").unlink()
+    time.sleep(2.1)
     for name, engine in (("plain", ()), ("two", ("--engine", "ray", "--ray-address", cluster.address))):
         said = _sync(shop, name, *engine)
         assert [said[key] for key in ("added", "replaced", "removed", "unchanged")] == [0, 1, 1, 98]
@@ -367,11 +372,11 @@ def test_a_machine_that_dies_in_the_middle_takes_nothing_along(long: Path, clust
     line = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         items = _wait_for_items("killed", 1)
-        assert items < 300
+        assert items < LONG - 100
         cluster.remove_node(other, allow_graceful=False)
         out, error = running.communicate(timeout=300)
     assert running.returncode == 0, error
-    assert json.loads(out)["added"] == 400
+    assert json.loads(out)["added"] == LONG
     assert error.splitlines()[2:] == []
     _sync(long, "plain")
     _check_alike("plain", "killed")
@@ -450,9 +455,9 @@ def test_ctrl_c_leaves_a_sound_catalogue_and_no_ray(long: Path, cli: Cli) -> Non
     assert _rays(running.pid) == []
     assert cli("index", "verify", "stopped")[0] == 0
     kept = len(LocalCatalogue.open("stopped"))
-    assert 0 < kept < 400
+    assert 0 < kept < LONG
     said = _sync(long, "stopped")
-    assert (said["added"], said["unchanged"]) == (400 - kept, kept)
+    assert (said["added"], said["unchanged"]) == (LONG - kept, kept)
 
 
 def _rays(session: int) -> list[str]:
