@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -74,14 +75,15 @@ def create_app(settings: Settings, encoder: Encoder | None = None) -> FastAPI:
     app.add_middleware(Guard, hosts=settings.hosts)
     app.add_middleware(Counting, counters=counters)
     app.add_middleware(Heads)
-    _describe(app)
+    app.openapi = lambda: app.openapi_schema or _described(app)  # type: ignore[method-assign]  # made when asked for
     return app
 
 
-def _describe(app: FastAPI) -> None:
-    """Make the OpenAPI schema, with the shape of problems in it."""
-    schema = app.openapi()
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI schema, with the shape of problems in it."""
+    schema = FastAPI.openapi(app)
     components = schema["components"]["schemas"]
     components["Problem"] = schemas.Problem.model_json_schema()
     for unused in ("HTTPValidationError", "ValidationError"):
         components.pop(unused, None)
+    return schema
