@@ -1,8 +1,10 @@
 """What the tests share. Every test gets an empty home of its own; real data comes from `VITRINE_DATA` only."""
 
+import functools
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a test a core: threads beyond that only wait for each other
@@ -56,6 +58,24 @@ def real_splits(real_data: Path) -> Splits:
 def drawn() -> Splits:
     """200 drawn garments to train on, 50 to test."""
     return drawn_garments.load(train=200, test=50)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_once() -> Iterator[None]:
+    """Thousands of garments take seconds to draw, and many tests train on them."""
+    load = drawn_garments.load
+
+    @functools.cache
+    def cached(seed: int = 0, train: int = 3_000, test: int = 1_000) -> Splits:
+        splits = load(seed, train, test)
+        for part in (splits.train, splits.test):
+            part.images.setflags(write=False)
+            part.labels.setflags(write=False)
+        return splits
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn_garments, "load", cached)
+        yield
 
 
 @pytest.fixture(scope="session")

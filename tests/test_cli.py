@@ -473,6 +473,7 @@ def test_training_without_torch_says_what_to_install() -> None:
 # --- train
 
 
+@pytest.mark.slow
 def test_train_ends_with_a_model_that_classifies(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = drawn_garments.load(train=300, test=10)
     monkeypatch.setattr(drawn_garments, "load", lambda: splits)
@@ -509,6 +510,7 @@ def test_train_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path(lines[2]["model"]).exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from vitrine.training import loop
 

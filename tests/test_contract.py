@@ -53,6 +53,7 @@ def test_the_metadata_fields_are_those_listed(tmp_path: Path) -> None:
     assert list(fields["data"]) == ["name", "images", "checksum"]
 
 
+@pytest.mark.slow
 def test_json_keys_are_those_listed(cli: Cli, drawn: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawn_garments, "load", lambda: drawn)
     save_folder(drawn.test[:10], tmp_path / "shop")

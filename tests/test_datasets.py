@@ -227,6 +227,7 @@ def test_a_full_disk_leaves_no_half_cache(drawn: Splits, tmp_path: Path, monkeyp
     assert list((storage.cache_folder() / "folders").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_by_name(tmp_path: Path) -> None:
     assert len(by_name.load("drawn").splits.test) == 1_000
     wide = by_name.load("drawn", spec=replace(PLAIN_GREY, height=32, width=32)).splits

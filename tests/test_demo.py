@@ -55,6 +55,7 @@ def test_a_catalogue_of_another_model_is_left_alone(cli: Cli) -> None:
         assert catalogue.info().items == 160
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 def test_a_catalogue_with_pictures_of_ones_own(cli: Cli, photo: Path) -> None:
     assert cli("demo")[0] == 0

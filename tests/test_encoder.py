@@ -208,6 +208,7 @@ def test_a_graph_that_onnx_runtime_refuses_is_one_sentence(encoder: Encoder, tmp
         Encoder.load(tmp_path / "odd.onnx")
 
 
+@pytest.mark.slow
 def test_the_shipped_model_on_the_test_set(real_splits: Splits, encoder: Encoder) -> None:
     """The figure that the README promises: at least 0.945."""
     right = (encoder.run(real_splits.test.images).logits.argmax(axis=1) == real_splits.test.labels).mean()

@@ -157,6 +157,7 @@ def test_where_nothing_matters_there_is_no_heat(looking: Made) -> None:
     assert not heat.any()
 
 
+@pytest.mark.slow
 def test_the_shipped_model_looks_at_the_garment(encoder: Encoder, drawn: Splits) -> None:
     """On the mean of twenty drawn garments, the garment has more of the heat than of the picture."""
     gained = []

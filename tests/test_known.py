@@ -209,6 +209,7 @@ def test_the_page_says_so(
     expect(other.locator(".why [role=status]")).to_contain_text("Це не схоже на жоден із класів; те, що нагадало")
 
 
+@pytest.mark.slow
 def test_the_page_of_a_model_without_classes_searches(
     open_page: Open, serving: list[Server], classless: Encoder, home: Path, pictures: list[str]
 ) -> None:

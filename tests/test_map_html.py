@@ -20,6 +20,8 @@ from vitrine.encoder import Encoder
 from vitrine.mapping import page as map_page
 from vitrine.mapping import scripts
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Request
 

@@ -123,6 +123,7 @@ def test_a_csv_that_is_not_there(cli: Cli) -> None:
 # --- training
 
 
+@pytest.mark.slow
 def test_from_a_folder_to_a_model_that_everything_takes(cli: Cli, shapes: Path, labels: Path) -> None:
     code, out, err = cli("train", "folder", "--data", labels, *OPTIONS, "--data.limit", "27", "--json")
     assert (code, "Traceback" in err) == (0, False)

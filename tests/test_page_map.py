@@ -28,6 +28,8 @@ from map_hands import (
 )
 from page_fixtures import TOKEN, Open, Server, start, unlock
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_map_shows_every_class_and_hides_it(open_page: Open) -> None:
     page = open_page("#map")

@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from map_hands import binary, counted, draw, lattice, made, open_map, pixels, settled
 from page_fixtures import PHONE, Open
 
+pytestmark = pytest.mark.slow
+
 DOUBT, SURE = (0x44, 0x01, 0x54), (0x5E, 0xC9, 0x62)
 DOUBT_DARK, SURE_DARK = (0xFD, 0xE7, 0x25), (0x3B, 0x52, 0x8B)
 GREY = (0x6B, 0x6B, 0x6B)

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 from page_fixtures import DESK, PHONE, TABLET, Open, Server, give, ids, unlock
 from pictures import written
 
+pytestmark = pytest.mark.slow
+
 WAY = "document.querySelector('.frame').setAttribute('data-before', '')"
 KEYS = """() => new Promise((resolve) => {
     const opening = indexedDB.open('vitrine', 1);

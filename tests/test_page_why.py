@@ -10,6 +10,8 @@ from playwright.sync_api import Page, Route, expect
 
 from page_fixtures import PHONE, Open, give
 
+pytestmark = pytest.mark.slow
+
 HEAT = """(image) => {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];

@@ -347,6 +347,7 @@ def test_an_unbroken_training_and_a_resumed_one_end_alike(tmp_path: Path) -> Non
     assert np.array_equal(whole.embeddings, broken.embeddings)
 
 
+@pytest.mark.slow
 def test_own_classes_start_from_a_photo_models_weights(run: Path, tmp_path: Path) -> None:
     alone = replace(
         recipe(beside='""', nothing="0", epochs="1", weights=str(run / "model.onnx"), learning_rate="1e-9"), classes={}

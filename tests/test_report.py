@@ -66,6 +66,7 @@ def text_of(page: Path) -> str:
 # --- one run
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_metrics_say(cli: Cli, run: Path, drawn: Splits) -> None:
     code, out, err = cli("report", run, "--json")
     assert code == 0
@@ -132,6 +133,7 @@ def test_of_a_folder_the_validation_part_is_measured(cli: Cli, drawn: Splits, tm
     assert not (tmp_path / "run" / "report" / "confusion.png").exists()  # an older report's
 
 
+@pytest.mark.slow
 def test_two_classes_in_colour(cli: Cli, tmp_path: Path) -> None:
     for label, name in ((0, "women's $tops$ <of all kinds>, long-sleeved"), (9, "взуття")):
         (tmp_path / "shop" / name).mkdir(parents=True)

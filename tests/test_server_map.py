@@ -24,6 +24,8 @@ from vitrine.encoder import Encoder
 from vitrine.server import maps
 from vitrine.server.app import Settings, create_app
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

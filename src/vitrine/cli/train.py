@@ -71,7 +71,7 @@ def train(
     """
     output.check_extra("vitrine.training.loop", "train", "Training needs")
     from vitrine.datasets import by_name
-    from vitrine.training import checkpoints, loop
+    from vitrine.training import checkpoints, loop, resuming
     from vitrine.training import recipe as recipes
 
     started: watching.Started = context.obj or watching.Started(("vitrine",))
@@ -84,6 +84,8 @@ def train(
     run = started.run = out or Path("runs") / (f"{read.name}-tune" if tune else read.name)
     resume = started.resume = resume or (started.resume and checkpoints.exists(run))
     loop.check_device(device)
+    if not tune:
+        resuming.check_place(run, resume)
     with output.stage(f"Load {read.data.name}") as progress:
         loaded = group.in_turn(lambda: by_name.load(read.data.name, data_dir, look(read), progress))
     output.list_unreadable(loaded.unreadable)

@@ -211,11 +211,8 @@ def _give_weights(state: State, run: Path, facts: dict[str, Any], fresh: bool) -
 
 def _begun(state: State, run: Path, facts: dict[str, Any], resume: bool) -> list[Epoch]:
     """The epochs that are done, whose end becomes the state; none for a new run, whose folder must be free."""
-    if resume:
-        return resuming.resume(state, run, facts)
-    if checkpoints.exists(run) or (run / MODEL_FILE).exists():
-        raise InputError(f"There is a run in {run} already; go on with it (--resume), or name another folder (--out).")
-    return []
+    resuming.check_place(run, resume)
+    return resuming.resume(state, run, facts) if resume else []
 
 
 def _epoch(state: State, epoch: int, images: int, held_out: tuple[Tensor, Tensor], watch: Watch) -> Epoch:

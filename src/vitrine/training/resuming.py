@@ -58,6 +58,18 @@ def start_from(network: nn.Module, run: Path, facts: dict[str, Any], key: str) -
         ) from error
 
 
+def check_place(run: Path, resume: bool) -> None:
+    """That a folder is free for a new run, or that there is one to resume; to be told before anything long begins.
+
+    Raises InputError.
+    """
+    there = checkpoints.exists(run)
+    if resume and not there:
+        raise InputError(f"There is no checkpoint in {run} to resume from; train without --resume.")
+    if not resume and (there or (run / MODEL_FILE).exists()):
+        raise InputError(f"There is a run in {run} already; go on with it (--resume), or name another folder (--out).")
+
+
 def resume(state: State, run: Path, facts: dict[str, Any]) -> list[Epoch]:
     """Load the folder's checkpoint into `state`; the epochs done so far."""
     checkpoint = checkpoints.load(run)
