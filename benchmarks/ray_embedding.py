@@ -1,6 +1,6 @@
 """What Ray costs at one worker, and what a second one brings: pictures into a catalogue, by each engine, in turns.
 
-    VITRINE_DATA=... python benchmarks/ray_embedding.py [--data fashion-mnist] [--items 2000] [--turns 3] [--json]
+    VITRINE_DATA=... python benchmarks/ray_embedding.py [--data fashion-mnist] [--items 6000] [--turns 3] [--json]
 
 The pictures: photos of clothes in VITRINE_DATA/clothing-photos (as many as there are, several times where more are
 asked for), or Fashion-MNIST's test items as PNGs. Each way fills a new catalogue, in a process of its own:
@@ -10,9 +10,12 @@ asked for), or Fashion-MNIST's test items as PNGs. Each way fills a new catalogu
     ray-2   Ray on two cores with two workers
 
 `start` is from the call of the engine until the first pictures are back: starting Ray, its workers and their models.
-The rate is that from then on, without those pictures. Printed are the medians of the turns, and of the shares turn by
-turn: overhead = whole time of ray-1 / of here, steady overhead = rate of here / of ray-1, speed-up = rate of ray-2 / of
-ray-1, whole speed-up = whole time of ray-1 / of ray-2. The catalogues must hold the same, bit for bit.
+`steady` is the rate from a third of the pictures to nine tenths: after the first pictures Ray still starts processes of
+its own, some seconds of a core each, and at the end one worker waits for the other. `whole` is the rate of all of it,
+start and end included. Printed are the medians of the turns, and of the shares turn by turn: overhead = whole time of
+ray-1 / of here, steady overhead = steady rate of here / of ray-1, speed-up = steady rate of ray-2 / of ray-1, whole
+speed-up = whole time of ray-1 / of ray-2. The catalogues must hold the same, bit for bit. `load` is how many processes
+wanted a core before: with others at work none of this is to be believed.
 """
 
 import argparse
@@ -35,12 +38,13 @@ WAYS = {"here": 0, "ray-1": 1, "ray-2": 2}
 
 @dataclass(frozen=True)
 class Told:
-    """seconds: all of it. start: until the first picture is back. rate: pictures a second from then on."""
+    """seconds: all of it. start: until the first picture is back. steady, whole: pictures a second."""
 
     way: str
     seconds: float
     start: float
-    rate: float
+    steady: float
+    whole: float
     digest: str
 
 
@@ -88,8 +92,15 @@ def fill(way: str, place: str, home: str, answers: Any) -> None:
         )
         end = time.perf_counter()
         ids, vectors, sources = made.vectors()
-    rate = (seen[-1][1] - seen[0][1]) / max(1e-9, seen[-1][0] - seen[0][0])
-    answers.put(Told(way, end - begin, seen[0][0] - begin, rate, _digest(ids, vectors, sources)))
+    digest = _digest(ids, vectors, sources)
+    answers.put(Told(way, end - begin, seen[0][0] - begin, _steady(seen), seen[-1][1] / (end - begin), digest))
+
+
+def _steady(seen: list[tuple[float, int]]) -> float:
+    """Pictures a second: the slope of the line through how many were done when, without the beginning and the end."""
+    count = seen[-1][1]
+    times, done = np.array([point for point in seen if count / 3 <= point[1] <= count * 0.9]).T
+    return float(np.polyfit(times - times[0], done, 1)[0])
 
 
 def _digest(ids: Any, vectors: Any, sources: list[str]) -> str:
@@ -116,10 +127,13 @@ def run(way: str, place: Path) -> Told:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="clothing-photos", help="fashion-mnist, or a folder in VITRINE_DATA")
-    parser.add_argument("--items", type=int, default=2000)
+    parser.add_argument("--items", type=int, default=6000)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    if asked.items < 200:
+        parser.error("with fewer than 200 items nothing is steady")
+    load = os.getloadavg()[0]
     turns: list[dict[str, Told]] = []
     with tempfile.TemporaryDirectory() as made:
         pictures(asked.data, asked.items, Path(made))
@@ -128,26 +142,28 @@ def main() -> None:
             if not asked.json:
                 for told in turns[-1].values():
                     print(
-                        f"{told.way:6s} {told.seconds:7.1f} s, start {told.start:5.1f} s, {told.rate:8.1f} pictures/s"
+                        f"{told.way:6s} {told.seconds:7.1f} s, start {told.start:5.1f} s, pictures/s: steady"
+                        f" {told.steady:8.1f}, whole {told.whole:8.1f}",
+                        flush=True,
                     )
     shares = {
         "overhead": [turn["ray-1"].seconds / turn["here"].seconds for turn in turns],
-        "steady_overhead": [turn["here"].rate / turn["ray-1"].rate for turn in turns],
-        "speed_up": [turn["ray-2"].rate / turn["ray-1"].rate for turn in turns],
+        "steady_overhead": [turn["here"].steady / turn["ray-1"].steady for turn in turns],
+        "speed_up": [turn["ray-2"].steady / turn["ray-1"].steady for turn in turns],
         "whole_speed_up": [turn["ray-1"].seconds / turn["ray-2"].seconds for turn in turns],
     }
     facts: dict[str, Any] = {"data": asked.data, "items": asked.items, "turns": asked.turns}
-    facts |= {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    facts |= {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": round(load, 1)}
     for way in WAYS:
         told_ = [asdict(turn[way]) for turn in turns]
-        facts[way] = {
-            key: round(statistics.median(one[key] for one in told_), 2) for key in ("seconds", "start", "rate")
-        }
+        keys = ("seconds", "start", "steady", "whole")
+        facts[way] = {key: round(statistics.median(one[key] for one in told_), 2) for key in keys}
     facts |= {name: round(statistics.median(values), 3) for name, values in shares.items()}
     facts["same"] = len({told.digest for turn in turns for told in turn.values()}) == 1
     if asked.json:
         print(json.dumps(facts))
         return
+    print(f"load before {load:.1f}, on {os.cpu_count()} cores")
     for name, values in shares.items():
         print(f"{name:16s} {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
     print("all catalogues hold the same, bit for bit" if facts["same"] else "the catalogues DIFFER")
