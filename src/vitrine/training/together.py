@@ -121,10 +121,10 @@ def _asked_to_end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _ending(error: BaseException, edge: Edge) -> Ending:
-    if isinstance(error, SystemExit):  # what typer has to say of an option is said
+    if isinstance(error, SystemExit) and error.code != 130:  # what typer has to say of an option is said
         return Ending("refused" if error.code else "done", "", error.code if isinstance(error.code, int) else 1)
-    if isinstance(error, KeyboardInterrupt | Terminated):
-        return Ending("stopped", edge.stopped(), 130 if isinstance(error, KeyboardInterrupt) else 143)
+    if isinstance(error, KeyboardInterrupt | SystemExit | Terminated):  # typer makes a SystemExit of Ctrl-C
+        return Ending("stopped", edge.stopped(), 143 if isinstance(error, Terminated) else 130)
     if sentence := edge.refusal(error):
         return Ending("refused", sentence, 2)
     return Ending("crashed", "".join(traceback.format_exception(error)), 1)
