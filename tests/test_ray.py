@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,18 +27,56 @@ from vitrine.bridging import Viewer
 from vitrine.catalogue import Known, by_name
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.choosing import Models
+from vitrine.cli import engine
 from vitrine.datasets import Splits
 from vitrine.encoder import Encoder
-from vitrine.errors import ClusterError, ModelFileError
+from vitrine.errors import ClusterError, ModelFileError, VitrineError
 from vitrine.indexing import on_ray, ray_cluster, ray_worker
 from vitrine.indexing.folder import FolderSync
 from vitrine.indexing.on_ray import OnRay
 from vitrine.indexing.picture_rows import PictureRows
 from vitrine.indexing.ray_worker import Kit, Packed
 from vitrine.indexing.reading import Decoded, Given, Reader, Refused, Wanted, fetch
+from vitrine.progress import silent
 
 STORE = 150 * 2**20
-PROGRAM = "from vitrine.indexing import on_ray; on_ray.BATCH = 50; from vitrine.cli import main; main()"
+LONG = 600.0
+"""Seconds after which something has not come, on a machine that is busy with other things."""
+
+PROGRAM = "from vitrine.cli import main; main()"
+
+HELD = """
+import os, sys, time
+from pathlib import Path
+from vitrine.cli import main
+from vitrine.indexing import on_ray, ray_worker
+
+on_ray.BATCH, place = 25, Path(sys.argv.pop(1))
+
+class Worker(ray_worker.Worker):
+    done = 0
+
+    def __call__(self, block):
+        import ray
+
+        (place / ray.get_runtime_context().get_node_id()).touch()
+        while self.done == 2 and not (place / "go").exists():
+            time.sleep(0.05)
+        self.done += 1
+        yield from super().__call__(block)
+
+on_ray.ray_worker.Worker = Worker
+main()
+"""
+"""`vitrine`, whose workers on Ray say in a folder on which machine they are, and wait there after two portions until
+they may go on: what is done meanwhile is done in the middle. The first portion comes when the second is there, too.
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `cli` calls the command in the process of the tests."""
+    monkeypatch.setattr(engine, "guard", lambda: None)
 
 
 @pytest.fixture
@@ -49,22 +87,18 @@ def shop(drawn: Splits, tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
-LONG = 1200
-"""Pictures; a quick machine is still at work when it is stopped in the middle."""
+@pytest.fixture
+def many(drawn: Splits, tmp_path: Path) -> Path:
+    """Two hundred pictures: eight portions."""
+    save_folder(drawn.train, tmp_path / "many")
+    return tmp_path / "many"
 
 
 @pytest.fixture
-def long(tmp_path: Path) -> Path:
-    """So many pictures that take long to decode, of eight kinds."""
-    place = tmp_path / "long"
-    place.mkdir()
-    kinds = []
-    for seed in range(8):
-        grid = np.random.default_rng(seed).integers(0, 256, (60, 60, 3), np.uint8)
-        kinds.append(written(Image.fromarray(grid).resize((1800, 1800), Image.Resampling.NEAREST), compress_level=1))
-    for number in range(LONG):
-        (place / f"{number:04d}.png").write_bytes(kinds[number % 8])
-    return place
+def place(tmp_path: Path) -> Path:
+    """Where held workers look."""
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
 
 
 # --- what needs no cluster
@@ -115,6 +149,38 @@ def test_what_is_not_installed(missing: str, shop: Path, cli: Cli, monkeypatch: 
     assert code == 2
     assert f"--engine ray needs {missing}" in error
     assert "pip install 'vitrine[scale]'" in error
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "says"),
+    [
+        ("os._exit(1)", 2, "vitrine: Ray has gone away"),
+        ("sys.exit(1)", 1, ""),
+        ("sys.exit(2)", 2, ""),
+        ("os._exit(3)", 3, ""),
+        ("pass", 0, ""),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, ""),
+        ("os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)", 130, ""),
+        ("os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)", 143, ""),
+    ],
+)
+def test_how_ray_ends_the_process_that_uses_it_is_said_by_another(ends: str, code: int, says: str) -> None:
+    program = "import os, signal, sys, time\nfrom vitrine.cli import engine\nengine.guard()\ntry:\n    "
+    program += ends.replace("\n", "\n    ") + "\nexcept KeyboardInterrupt: sys.exit(130)"
+    ended = _python(program)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.startswith(says)
+    assert len(ended.stderr.splitlines()) == bool(says)
+
+
+def test_who_is_guarded_ends_with_who_waits() -> None:
+    program = "import os, time\nfrom vitrine.cli import engine\nengine.guard()\nprint(os.getpid(), flush=True)\n"
+    line = [sys.executable, "-c", program + "time.sleep(600)"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert int(running.stdout.readline()) != running.pid
+        running.kill()
+        assert running.stdout.read() == ""  # that is its end: the other one has it open, too
 
 
 def test_ray_is_not_loaded_without_need(shop: Path) -> None:
@@ -212,6 +278,9 @@ class _Broken(OnRay):
         raise RuntimeError("a long story\nand its end.")
 
 
+_NO_KIT = Kit(Packed(b"", None), None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("left", "done"), [([3, 0, 0, 1], 3), ([3, 0, 3, 0, 0, 4], 6), ([0, 0, 0], 0), ([3, 4, 0, 0, 4], 7), ([7, 3], 10)]
 )
@@ -226,11 +295,36 @@ def test_what_ray_breaks_off_goes_on_with_the_rest(left: list[int], done: int) -
         )
 
     _Broken.left = [*left, 0, 0, 0]
-    kit = Kit(Packed(b"", None), None)  # type: ignore[arg-type]
     with nullcontext() if done == 10 else pytest.raises(ClusterError, match=r"3 times at the same place \(and its end"):
-        _Broken()._read(wanted, kit, take, lambda now, total: told.append(now))
+        _Broken()._read(wanted, _NO_KIT, take, lambda now, total: told.append(now))
     assert taken == [(str(number), str(number)) for number in range(done)]
     assert told == sorted(told)
+
+
+def test_what_cannot_be_written_is_not_laid_at_rays_door() -> None:
+    taken: list[int] = []
+
+    def take(batch: Sequence[Wanted], pictures: Sequence[Decoded | Refused]) -> None:
+        taken.append(len(batch))
+        raise PermissionError(13, "Permission denied", "catalogue")
+
+    _Broken.left = [10, 10, 10]
+    with pytest.raises(PermissionError):
+        _Broken()._read([Wanted(str(number), None, None) for number in range(10)], _NO_KIT, take, silent)
+    assert taken == [10]
+
+
+def test_a_ray_that_does_not_start_here(shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def fail(**options: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray itself does
+
+    monkeypatch.setattr(ray, "init", fail)
+    code, _, error = cli("index", "sync", shop, "--engine", "ray")
+    assert code == 2
+    assert one_sentence(error)
+    assert "Cannot use a Ray on this machine (The current node timed out during startup)" in error
 
 
 def test_a_machine_with_another_vitrine_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,22 +355,49 @@ def test_a_machine_with_another_vitrine_or_none(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two machines of one core each, as far as Ray knows."""
+    with _cluster() as made:
+        _add_machine(made)
+        yield made
+
+
+@pytest.fixture
+def alone() -> Iterator[Any]:
+    """A machine of one core, which is the head."""
+    with _cluster() as made:
+        yield made
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
     ray_cluster.keep_quiet()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ray.cluster_utils import Cluster
 
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": STORE})
+        made = _patiently(
+            lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": STORE})
+        )
         try:
-            made.add_node(num_cpus=1, object_store_memory=STORE)
             yield made
         finally:
             made.shutdown()
 
 
+def _add_machine(cluster: Any) -> Any:
+    return _patiently(lambda: cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False))
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    """Ray gives a machine half a minute to start, which is little where others are at work."""
+    for _ in range(4):
+        with suppress(Exception):
+            return start()
+    return start()
+
+
 def _python(program: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     line = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=LONG)
 
 
 def _sync(folder: Path, name: str, *more: object) -> dict[str, Any]:
@@ -315,8 +436,8 @@ def test_two_machines_make_the_catalogue_that_one_process_makes(shop: Path, clus
     (shop / "Bag" / "0008.png").unlink()
     (shop / "Dress" / "broken.jpg").unlink()
     time.sleep(2.1)
-    for name, engine in (("plain", ()), ("two", ("--engine", "ray", "--ray-address", cluster.address))):
-        said = _sync(shop, name, *engine)
+    for name, options in (("plain", ()), ("two", ("--engine", "ray", "--ray-address", cluster.address))):
+        said = _sync(shop, name, *options)
         assert [said[key] for key in ("added", "replaced", "removed", "unchanged")] == [0, 1, 1, 98]
     _check_alike("plain", "two")
 
@@ -365,34 +486,63 @@ def test_a_parquet_file_and_pictures_that_travel(
 
 
 @pytest.mark.slow
-def test_a_machine_that_dies_in_the_middle_takes_nothing_along(long: Path, cluster: Any) -> None:
-    other = cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    arguments = ["index", "sync", long, "--catalogue", "killed", "--json", "--engine", "ray"]
-    arguments += ["--ray-address", cluster.address]
-    line = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        items = _wait_for_items("killed", 1)
-        assert items < LONG - 100
+def test_a_machine_that_dies_in_the_middle_takes_nothing_along(many: Path, place: Path, cluster: Any) -> None:
+    other = _add_machine(cluster)
+    arguments = ["index", "sync", many, "--catalogue", "killed", "--json", "--engine", "ray"]
+    with _held(place, *arguments, "--ray-address", cluster.address) as running:
+        _wait(running, lambda: (place / other.node_id).exists() and _items("killed"))
         cluster.remove_node(other, allow_graceful=False)
-        out, error = running.communicate(timeout=300)
+        (place / "go").touch()
+        out, error = running.communicate(timeout=LONG)
     assert running.returncode == 0, error
-    assert json.loads(out)["added"] == LONG
+    assert json.loads(out)["added"] == len(list(many.rglob("*.png")))
     assert error.splitlines()[2:] == []
-    _sync(long, "plain")
+    _sync(many, "plain")
     _check_alike("plain", "killed")
 
 
-def _wait_for_items(name: str, least: int) -> int:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        time.sleep(0.1)
+@contextmanager
+def _held(place: Path, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
+    """That command, at work, in a session of its own."""
+    line = [sys.executable, "-c", HELD, *map(str, [place, *arguments])]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
         try:
-            with LocalCatalogue.open(name) as opened:
-                if len(opened) >= least:
-                    return len(opened)
-        except Exception:  # it is not there yet
-            continue
-    raise AssertionError("nothing came in two minutes")
+            yield running
+        finally:
+            running.kill()
+
+
+def _wait(running: "subprocess.Popen[Any]", event: Callable[[], object]) -> None:
+    """Until that has happened, as it must while the program runs."""
+    end = time.monotonic() + LONG
+    while not event():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _items(name: str) -> int:
+    with suppress(VitrineError), LocalCatalogue.open(name) as opened:
+        return len(opened)
+    return 0  # it is not there yet
+
+
+@pytest.mark.slow
+def test_a_head_that_goes_away_is_named(many: Path, place: Path, alone: Any, cli: Cli) -> None:
+    arguments = ["index", "sync", many, "--catalogue", "left", "--engine", "ray", "--ray-address", alone.address]
+    with _held(place, *arguments) as running:
+        _wait(running, lambda: _items("left"))
+        alone.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
+        _, error = running.communicate(timeout=LONG)
+    assert running.returncode == 2
+    assert error.splitlines()[-1].startswith("vitrine: Ray has gone away")
+    kept, whole = _items("left"), len(list(many.rglob("*.png")))
+    assert kept
+    assert cli("index", "verify", "left")[0] == 0
+    said = _sync(many, "left")
+    assert (said["added"], said["unchanged"]) == (whole - kept, kept)
 
 
 @pytest.fixture
@@ -412,9 +562,7 @@ def blind(shop: Path, cluster: Any) -> Iterator[None]:
         start_new_session=True,
     ) as running:
         try:
-            end = time.monotonic() + 120
-            while _alive(cluster) == before and time.monotonic() < end:
-                time.sleep(0.2)
+            _wait(running, lambda: _alive(cluster) > before)
             yield
         finally:
             running.terminate()
@@ -439,31 +587,30 @@ def test_a_machine_that_does_not_see_the_folder(shop: Path, cluster: Any) -> Non
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_sound_catalogue_and_no_ray(long: Path, cli: Cli) -> None:
-    line = [sys.executable, "-c", PROGRAM, "index", "sync", str(long), "--catalogue", "stopped", "--engine", "ray"]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
-        _wait_for_items("stopped", 1)
+def test_ctrl_c_leaves_a_sound_catalogue_and_no_ray(many: Path, place: Path, cli: Cli) -> None:
+    with _held(place, "index", "sync", many, "--catalogue", "stopped", "--engine", "ray") as running:
+        _wait(running, lambda: _items("stopped"))
         assert _rays(running.pid)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-        _, error = running.communicate(timeout=120)
+        _, error = running.communicate(timeout=LONG)
     assert running.returncode == 130
     assert "run the same command again to go on" in error
     assert "Traceback" not in error
-    end = time.monotonic() + 20
+    end = time.monotonic() + LONG
     while _rays(running.pid) and time.monotonic() < end:
         time.sleep(0.2)
     assert _rays(running.pid) == []
     assert cli("index", "verify", "stopped")[0] == 0
-    kept = len(LocalCatalogue.open("stopped"))
-    assert 0 < kept < LONG
-    said = _sync(long, "stopped")
-    assert (said["added"], said["unchanged"]) == (LONG - kept, kept)
+    kept, whole = _items("stopped"), len(list(many.rglob("*.png")))
+    assert 0 < kept < whole
+    said = _sync(many, "stopped")
+    assert (said["added"], said["unchanged"]) == (whole - kept, kept)
 
 
 def _rays(session: int) -> list[str]:
     """The processes of Ray in that session of the system's."""
     listed = subprocess.run(["ps", "-s", str(session), "-o", "args="], capture_output=True, text=True, check=False)
-    return [line for line in listed.stdout.splitlines() if "ray" in line and "index sync" not in line]
+    return [line for line in listed.stdout.splitlines() if "ray" in line and "index" not in line]
 
 
 @pytest.mark.slow

@@ -54,10 +54,12 @@ def sync(
 
     Example: vitrine index sync ~/shop/pictures --catalogue shop --watch
     """
+    check_folder(folder)
+    if engine == "ray":
+        engines.guard()
     from vitrine.indexing.folder import How
     from vitrine.indexing.here import Here
 
-    check_folder(folder)
     where = engines.engine(engine, ray_address, ship)
     name = catalogue or name_of(folder)
     with filling(name, Wish(model, index, _pictures(folder), mend=True, keep_empty=watch)) as filled:

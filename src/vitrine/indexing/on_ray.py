@@ -60,27 +60,14 @@ class OnRay:
 
     def _read(self, wanted: Sequence[Wanted], kit: Kit, take: Take, progress: Progress) -> None:
         """What breaks off is begun again with what is left."""
-        import ray.data.exceptions
-
         kept, failed = _Kept(wanted, take, progress), 0
         while kept.done < len(wanted):
             before = kept.done
-            try:
-                for pictures in self._stream(wanted[before:], kit):
-                    kept.add(pictures)
-                kept.write()
-            except VitrineError:
-                raise
-            except Exception as error:  # Ray Data raises nearly anything
-                _raise_ours(error)
-                if isinstance(error, ray.data.exceptions.ExecutionTimeoutError):
-                    raise ClusterError(f"No picture came from Ray for {_STUCK:.0f} s; {_ADVICE}.") from error
-                kept.write()
-                failed = failed + 1 if kept.done == before else 1
-                if failed == _TURNS:
-                    raise ClusterError(
-                        f"Ray broke off {_TURNS} times at the same place ({ray_cluster.line(error)}); {_ADVICE}."
-                    ) from error
+            why = _take_all(self._stream(wanted[before:], kit), kept)
+            kept.write()
+            failed = failed + 1 if kept.done == before else 1
+            if failed == _TURNS:
+                raise ClusterError(f"Ray broke off {_TURNS} times at the same place ({why}); {_ADVICE}.")
 
     def _stream(self, wanted: Sequence[Wanted], kit: Kit) -> Iterator[list[Decoded | Refused]]:
         """What became of these pictures, in their order, in batches."""
@@ -168,6 +155,25 @@ class _Kept:
         if pictures:
             self.take(self.wanted[self.done : self.done + len(pictures)], pictures)
             self.done += len(pictures)
+
+
+def _take_all(stream: Iterator[list[Decoded | Refused]], kept: _Kept) -> str:
+    """What comes is kept; why no more does. What goes wrong with what came is raised: it is not Ray's."""
+    import ray.data.exceptions
+
+    while True:
+        try:
+            pictures = next(stream, None)
+        except VitrineError:
+            raise
+        except Exception as error:  # Ray Data raises nearly anything
+            _raise_ours(error)
+            if isinstance(error, ray.data.exceptions.ExecutionTimeoutError):
+                raise ClusterError(f"No picture came from Ray for {_STUCK:.0f} s; {_ADVICE}.") from error
+            return ray_cluster.line(error)
+        if pictures is None:
+            return "it ended"
+        kept.add(pictures)
 
 
 def _kit(reader: Reader) -> Kit:

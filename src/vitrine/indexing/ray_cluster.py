@@ -86,7 +86,7 @@ def _start(address: str | None, workers: int | None) -> None:
                 configure_logging=True,
                 **own,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises just that where it is too slow to start
         where = f"the Ray cluster at {address}" if address else "a Ray on this machine"
         raise ClusterError(f"Cannot use {where} ({line(error)}); see docs/scale.md.") from error
 
