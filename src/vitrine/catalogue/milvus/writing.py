@@ -69,29 +69,33 @@ class Writing:
         return [entry.id for entry in entries]
 
     def take(self, entries: Sequence[Entry], last: int = 0) -> None:
-        """Put items in under their ids. last: no id up to this one is given from now on."""
+        """Put items in under their ids. last: no id up to this one is given from now on. A stop may leave out what has
+        one of these ids already.
+        """
         before = self._ready()
         rows = [row_of(entry) for entry in entries]
+        given = [entry.id for entry in entries if entry.id <= before.last]
+        if given:  # these are seen as soon as they are written, so they are hidden until all counts
+            self.remove(given)
+            before = self._ready()
         old = self._replaced(before, entries)
         if rows:
-            self.keep(replace(before, adding=True))
+            self.keep(replace(before, adding=True, gone=given))
             self._upsert(before, rows, {entry.id: entry.item.thumbnail for entry in entries})
         self._writer.check()
-        came = {entry.id for entry in entries}
         after = _counted(before, [known_of(row) for row in rows], [known_of(row) for row in old.values()])
         more = _size(rows, before) - _size(old.values(), before)
-        gone = sorted(set(old) - came)
         after = replace(
             after,
             adding=False,
             items=before.items + len(rows) - len(old),
             size=max(0, before.size + more),
-            last=max(before.last, last, *came, 0) if came else max(before.last, last),
+            last=max(before.last, last, *(entry.id for entry in entries)),
             generation=before.generation + bool(rows),
-            gone=gone,
+            gone=sorted(old),
         )
         self.keep(after)
-        if gone:
+        if old:
             self._swept()
 
     def remove(self, ids: Iterable[int]) -> int:
@@ -101,7 +105,7 @@ class Writing:
             if any(not -(2**63) <= id < 2**63 for id in some):
                 raise InputError("A number is too large for a catalogue; ids are below 2^63.")
             before = self._ready()
-            old = self._of_ids(before, some, [*_GONE, "thumbnail"])
+            old = self._of_ids(before, some, [*_GONE, "thumbnail"], _ROWS)
             if not old:
                 continue
             self._writer.check()
@@ -194,13 +198,9 @@ class Writing:
     # --- rows
 
     def _replaced(self, state: State, entries: Sequence[Entry]) -> dict[int, Row]:
-        """The items that are there with a source or an id of these."""
-        fields = [*_GONE, "thumbnail"]
-        found = {}
-        for row in self.of_sources(state, [entry.item.source for entry in entries], fields):
-            found[int(row["id"])] = row
-        known = [entry.id for entry in entries if entry.id <= state.last]
-        return {**found, **self._of_ids(state, known, fields)}
+        """The items that are there with a source of these."""
+        found = self.of_sources(state, [entry.item.source for entry in entries], [*_GONE, "thumbnail"])
+        return {int(row["id"]): row for row in found}
 
     def of_sources(self, state: State, sources: Iterable[str], fields: list[str]) -> Iterator[Row]:
         """The items with those sources that are to be seen."""
