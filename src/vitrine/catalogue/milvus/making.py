@@ -29,26 +29,32 @@ def create(name: str, encoder: Encoder, unfinished: dict[str, Any] | None = None
     Raises CatalogueError when there is one, or the server refuses; InputError for what is no address.
     """
     link = linked(name)
-    short = link.address.catalogue
-    there = _state(link)
-    if there is not None:
+    try:
+        _make(link, encoder, unfinished)
+        return MilvusCatalogue(link)
+    except BaseException:
         link.close()
+        raise
+
+
+def _make(link: Link, encoder: Encoder, unfinished: dict[str, Any] | None) -> None:
+    name, short = link.address.text, link.address.catalogue
+    if _state(link) is not None:
         raise CatalogueError(f"There is a catalogue {name!r} already; choose another name.")
     kind, build = index_of(link, "auto")
     card = encoder.card
     state = State(uuid.uuid4().hex, card.identity, card.name, card.embedding, index=kind, unfinished=unfinished)
-    milvus_tables.create_records(link, records_of(short))
-    if not any(one.startswith(writer_of(short)) for one in link.collections()):
-        milvus_tables.create_records(link, writer_of(short), is_token=True)
     records = Records(link, records_of(short), name)
-    with Writer(link, records, short).alone():
+    writer = Writer(link, records, short)
+    with writer.alone(new=True):
+        milvus_tables.create_records(link, records_of(short))
         if records.get(STATE) is not None:
             raise CatalogueError(f"Another program has just made a catalogue {name!r}; run it again.")
         link.drop(items_of(short, state.number))  # of a creation that was stopped
         milvus_tables.create_items(link, short, state, (kind, build))
         records.put(milvus_model.record_of(card.identity), encoder.content)
+        writer.check()
         records.put(STATE, state.to_bytes())
-    return MilvusCatalogue(link)
 
 
 def fill(name: str, encoder: Encoder, entries: Iterator[Entry], last: int) -> None:
@@ -103,7 +109,7 @@ def exists(name: str) -> bool:
 
 
 def names(server: str) -> list[str]:
-    """The catalogues on a server, as milvus+http://host:19530, without unfinished copies. Raises as `open_`."""
+    """The catalogues on a server, as milvus+http://host:19530, without unfinished ones. Raises as `open_`."""
     url = milvus_address.parse_server(server)
     link = Link(Address(url, ""), milvus_address.settings(url))
     try:
@@ -117,9 +123,10 @@ def names_on(link: Link) -> list[str]:
 
 
 def _unfinished(link: Link, name: str) -> bool:
+    """Whether that is a copy under way, or is only being made."""
     with suppress(CatalogueError):  # what is damaged says so when it is opened
         content = Records(link, records_of(name), name).get(STATE)
-        return content is not None and State.from_bytes(content, name).unfinished is not None
+        return content is None or State.from_bytes(content, name).unfinished is not None
     return False
 
 
@@ -136,19 +143,17 @@ def delete(name: str, only_empty: bool = False) -> None:
         if not ours:
             raise CatalogueError(f"There is no catalogue {name!r}; see `vitrine index list milvus+{link.address.url}`.")
         records = Records(link, records_of(short), name)
+        writer = Writer(link, records, short)
         with ExitStack() as alone:
-            if records.collection in ours and any(one.startswith(writer_of(short)) for one in ours):
-                alone.enter_context(Writer(link, records, short).alone())
+            if any(one.startswith(writer_of(short)) for one in ours):
+                alone.enter_context(writer.alone())
                 if only_empty:
                     state = _state(link)
                     if state is not None and state.items:
                         return
             for one in sorted(ours):  # the records first: from then on there is no such catalogue
-                if not one.startswith(writer_of(short)):
-                    link.drop(one)
-        for one in link.collections():
-            if one.startswith(writer_of(short)):
                 link.drop(one)
+            writer.end()  # at the last: who makes another of that name waits until then
     finally:
         link.close()
 
