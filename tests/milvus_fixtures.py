@@ -46,7 +46,7 @@ class Milvus:
         command += ["--port", str(self.port), "--data-dir", str(self.folder / "milvus")]
         with open(self.folder / "milvus.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        for _ in range(600):
+        for _ in range(2400):  # two minutes: it took half of one on a busy machine
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return

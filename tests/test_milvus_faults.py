@@ -166,6 +166,14 @@ def test_tls(cli: Cli, milvus: Milvus) -> None:
     assert "do not agree on TLS" in ask(milvus.port, "")
 
 
+def test_a_database_that_there_is_not(cli: Cli, milvus: Milvus) -> None:
+    text = f'[[server]]\naddress = "{milvus.server}"\ndatabase = "nowhere"'
+    storage.write_text(storage.data_folder() / "milvus.toml", text)
+    code, _, err = cli("index", "info", milvus.name())
+    assert (code, err.count("\n")) == (2, 1)
+    assert "has no database of that name (database 'nowhere' does not exist); make it there" in err
+
+
 def test_without_pymilvus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(MissingExtraError, match=r"needs pymilvus.*pip install 'vitrine\[scale\]'"):
@@ -175,14 +183,14 @@ def test_without_pymilvus(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- a server that goes, and one that comes back
 
 
-def impatient(catalogue: MilvusCatalogue, seconds: float) -> None:
+def patient(catalogue: MilvusCatalogue, seconds: float) -> None:
     catalogue._link.settings = replace(catalogue._link.settings, seconds=seconds)
 
 
 def test_a_server_that_stays_away(milvus_alone: Milvus, encoder: Encoder) -> None:
     with milvus_making.create(milvus_alone.name(), encoder) as catalogue:
         catalogue.add(items(5))
-        impatient(catalogue, 1)
+        patient(catalogue, 1)
         milvus_alone.kill()
         for ask in (
             lambda: catalogue.search(QUERY, 3),
@@ -198,6 +206,7 @@ def test_a_server_that_stays_away(milvus_alone: Milvus, encoder: Encoder) -> Non
 
 def test_a_search_waits_for_a_server_that_starts_anew(milvus_alone: Milvus, encoder: Encoder) -> None:
     with milvus_making.create(milvus_alone.name(), encoder) as catalogue:
+        patient(catalogue, 120)
         catalogue.add(items(50))
         before = catalogue.search(QUERY, 9)
         milvus_alone.kill()
@@ -233,6 +242,7 @@ def test_nothing_acknowledged_is_lost_where_the_server_is_killed_again_and_again
 ) -> None:
     acknowledged: dict[int, str] = {}
     with milvus_making.create(milvus_alone.name(), encoder) as catalogue:
+        patient(catalogue, 120)
         ended = threading.Event()
 
         def torment() -> None:

@@ -118,10 +118,13 @@ class Lost:
 
 @dataclass(frozen=True)
 class Damage:
-    """What a check found. problem: of the file itself, None where that is sound. lost: by id."""
+    """What a check found. problem: of the file itself, None where that is sound. lost: by id. advice: what to do, where
+    `index sync` does not mend it.
+    """
 
     problem: str | None
     lost: tuple[Lost, ...]
+    advice: str = ""
 
     @property
     def found(self) -> bool:

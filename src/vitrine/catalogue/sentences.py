@@ -70,10 +70,10 @@ def final(name: str, path: Path) -> Iterator[None]:
 def damaged(name: str, found: Damage) -> str:
     """What a damaged catalogue has lost, and what to do."""
     more = len(found.lost) > _NAMED
+    mends = f"`vitrine index sync FOLDER --catalogue {name}` mends it and brings back what still lies in FOLDER"
     return (
         f"The catalogue {name!r} is damaged on the disk"
-        f" ({found.problem or 'checksums are wrong'}); {named(found.lost)};"
-        f" `vitrine index sync FOLDER --catalogue {name}` mends it and brings back what still lies in FOLDER"
+        f" ({found.problem or 'checksums are wrong'}); {named(found.lost)}; {found.advice or mends}"
         + (f" (all that is lost: `vitrine index verify {name} --json`)." if more else ".")
     )
 

@@ -3,7 +3,8 @@ and for several machines that search and write in turn.
 
 catalogue.py  the back end itself
 address.py    where it is, and how it is reached
-link.py       the connection, its errors, its patience
+link.py       the connection, its patience
+refusals.py   what it refuses, in words
 tables.py     its collections, an item as a row
 records.py    what it says of itself, and its model
 writer.py     one writes at a time

@@ -297,6 +297,8 @@ class MilvusCatalogue:
             )
         self._writer.check()
         self._writing.keep(after)
+        with suppress(CatalogueError):  # what counts is done
+            self._records.drop(milvus_model.record_of(before.identity))
 
     def moved(self, encoder: Encoder) -> bool:
         """See `Catalogue.moved`."""
@@ -318,8 +320,10 @@ class MilvusCatalogue:
         with self.sole_writer():
             state = self._state()
             if wanted != state.index:
-                self._link.reindex(items_of(self._short, state.number), wanted, build)
-                self._writing.keep(replace(state, index=wanted))
+                collection = items_of(self._short, state.number)
+                self._link.reindex(collection, wanted, build)
+                self._writing.keep(replace(state, index=wanted))  # before it is built, which may take hours
+                self._link.load(collection)
 
     def save_index(self) -> None:
         """Milvus does that."""
@@ -333,14 +337,22 @@ class MilvusCatalogue:
                 lost.append(Lost(row["id"], row["source"]))
             if count % 1000 == 0:
                 progress(count, max(count, state.items))
-        differ = f"it says that it has {state.items:,} items, and has {count:,}"
-        return Damage(differ if count != state.items else None, tuple(lost))
+        differ = f"it says that it has {state.items:,} items, and has {count:,}" if count != state.items else None
+        advice = f"`vitrine index copy {self.name} NAME` makes one that is counted anew"
+        if lost:
+            advice = (
+                f"take out what is lost with `vitrine index remove {self.name} IDS`, and bring back what still lies in"
+                f" FOLDER with `vitrine index sync FOLDER --catalogue {self.name}`"
+            )
+        return Damage(differ, tuple(lost), advice)
 
     def check_index(self) -> None:
         """Nobody can tell from here."""
 
     def repair(self, progress: Progress = silent) -> tuple[Lost, ...]:
-        """Milvus keeps what it has acknowledged; what was begun and not finished is put in order by each writer."""
+        """Milvus keeps what it has acknowledged, and each writer puts in order what was begun and not finished. To read
+        everything at each sync takes too long there: `check` says what to do.
+        """
         return ()
 
     # --- parts

@@ -1,4 +1,4 @@
-"""The connection to a Milvus server: what it refuses as sentences, and patience with one that is away for a moment.
+"""The connection to a Milvus server, with patience for one that is away for a moment; what it refuses: refusals.py.
 
 The only file that imports pymilvus, which comes with the extra [scale].
 """
@@ -6,7 +6,6 @@ The only file that imports pymilvus, which comes with the extra [scale].
 import copy
 import importlib
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,7 +14,8 @@ from typing import Any, TypeVar
 
 from vitrine import storage
 from vitrine.catalogue.milvus.address import Address, Settings
-from vitrine.errors import CatalogueError, InputError, MissingExtraError, VitrineError
+from vitrine.catalogue.milvus.refusals import OPENING, Away, gone, refusal, unloaded
+from vitrine.errors import CatalogueError, MissingExtraError, VitrineError
 
 Answer = TypeVar("Answer")
 Row = dict[str, Any]
@@ -23,8 +23,7 @@ Row = dict[str, Any]
 LARGEST_TEXT = 65_535  # bytes of a VARCHAR, and of a JSON
 MOST = 16_384  # that Milvus answers at once
 
-_OPENING = 5.0  # seconds for a first answer
-_CALL = 30.0  # seconds for any other
+_CALL = 30.0  # seconds for an answer; the first: OPENING
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two attempts
 _GRPC = {  # else it waits longer and longer before it looks whether a server is back
     "grpc.initial_reconnect_backoff_ms": 100,
@@ -32,18 +31,6 @@ _GRPC = {  # else it waits longer and longer before it looks whether a server is
     "grpc.max_reconnect_backoff_ms": 1000,
     "grpc.use_local_subchannel_pool": 1,
 }
-_AWAY = (
-    *("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "Fail connecting", "server unavailable", "closed channel"),
-    *("Retry timeout", "Retry run out", "should create connect", "not ready", "collection is closed", "Socket closed"),
-)
-_NOT_MILVUS = ("UNIMPLEMENTED", "http1", "Missing :te")
-_NOBODY = ("Connection refused", "errors resolving", "No route to host", "Network is unreachable")
-_DENIED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure", "permission deny", "PermissionDenied")
-_NO_COLLECTION, _NOT_LOADED = 100, 101
-
-
-class Away(VitrineError):
-    """The server does not answer, for now. Never leaves this package: `Link.call` makes a CatalogueError of it."""
 
 
 class Link:
@@ -67,12 +54,12 @@ class Link:
                 uri=self.address.url,
                 token=self.settings.token,
                 db_name=self.settings.database,
-                timeout=_OPENING,
+                timeout=OPENING,
                 dedicated=True,  # else it takes any connection to that host and port, one without TLS, too
                 **options,
             )
         except Exception as error:  # gRPC's, pymilvus's, and of files of certificates
-            raise self._refusal(error) from error
+            raise refusal(error, self.address, opening=True) from error
 
     def impatient(self, seconds: float) -> "Link":
         """The same link, which does not wait so long for a server that is away. Not to be closed."""
@@ -97,15 +84,11 @@ class Link:
             except VitrineError:
                 raise
             except Exception as error:
-                refused = self._refusal(error)
+                refused = refusal(error, self.address)
                 if not isinstance(refused, Away):
                     raise refused from error
                 if time.monotonic() + pause > end:
-                    raise CatalogueError(
-                        f"The Milvus server at {self.address.url} does not answer ({_first(error)}), for"
-                        f" {self.settings.seconds:g} s by now; see that it runs, and run it again: what was"
-                        " acknowledged is in the catalogue."
-                    ) from error
+                    raise gone(error, self.address, self.settings.seconds) from error
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -117,26 +100,37 @@ class Link:
     def create(
         self, collection: str, schema: Any, indexes: list[tuple[str, str, dict[str, Any]]], properties: dict[str, str]
     ) -> None:
-        """A new collection. indexes: field, Milvus's name of the kind, how it is built; one with any is loaded."""
-        prepared = self.client.prepare_index_params()
+        """A new collection, or what is missing of one that was begun. indexes: field, Milvus's name of the kind, how it
+        is built; one with any is loaded.
+        """
+        if not self.has(collection):
+            try:
+                self.call(
+                    lambda client: client.create_collection(
+                        collection,
+                        schema=schema,
+                        properties=properties,
+                        num_shards=self.settings.shards,
+                        consistency_level=self.settings.consistency,
+                        timeout=_CALL,
+                    )
+                )
+            except CatalogueError:
+                if not self.has(collection):  # else an attempt before this one has done it, unheard
+                    raise
         for field, kind, build in indexes:
-            options = {"metric_type": "IP", "params": build} if kind != "INVERTED" else {}
-            prepared.add_index(field_name=field, index_type=kind, **options)
-        if self.has(collection):
-            return
-        self.call(
-            lambda client: client.create_collection(
-                collection,
-                schema=schema,
-                properties=properties,
-                num_shards=self.settings.shards,
-                consistency_level=self.settings.consistency,
-                timeout=_CALL,
-            )
-        )
+            self._index(collection, field, kind, build)
         if indexes:
-            self.call(lambda client: client.create_index(collection, prepared, timeout=_CALL, sync=False))
             self.load(collection)
+
+    def _index(self, collection: str, field: str, kind: str, build: dict[str, Any]) -> None:
+        """An index for a field that has none."""
+        if self.call(lambda client: client.list_indexes(collection, field_name=field, timeout=_CALL)):
+            return
+        prepared = self.client.prepare_index_params()
+        options = {"metric_type": "IP", "params": build} if kind != "INVERTED" else {}
+        prepared.add_index(field_name=field, index_type=kind, **options)
+        self.call(lambda client: client.create_index(collection, prepared, timeout=_CALL, sync=False))
 
     def load(self, collection: str) -> None:
         self.call(
@@ -146,14 +140,11 @@ class Link:
         )
 
     def reindex(self, collection: str, kind: str, build: dict[str, Any]) -> None:
-        """Another index for the vectors. Nothing can be searched meanwhile."""
-        prepared = self.client.prepare_index_params()
-        prepared.add_index(field_name="vector", index_type=kind, metric_type="IP", params=build)
+        """Another index for the vectors, which is there after the next `load`. Nothing can be searched meanwhile."""
         self.call(lambda client: client.release_collection(collection, timeout=_CALL))
-        for name in self.call(lambda client: client.list_indexes(collection, field_name="vector")):
+        for name in self.call(lambda client: client.list_indexes(collection, field_name="vector", timeout=_CALL)):
             self.call(lambda client, name=name: client.drop_index(collection, name, timeout=_CALL))  # type: ignore[misc]
-        self.call(lambda client: client.create_index(collection, prepared, timeout=_CALL))
-        self.load(collection)
+        self._index(collection, "vector", kind, build)
 
     def fields(self, collection: str) -> set[str]:
         """The names of a collection's fields."""
@@ -216,7 +207,7 @@ class Link:
                 limit=most,
                 filter=condition,
                 output_fields=fields,
-                search_params={"params": self.settings.search},
+                search_params={"params": self._effort(most)},
                 consistency_level=self.settings.consistency,
                 anns_field="vector",
                 timeout=_CALL,
@@ -224,11 +215,18 @@ class Link:
         )
         return [[{"id": hit["id"], "distance": hit["distance"], **hit["entity"]} for hit in hits] for hits in found]
 
+    def _effort(self, most: int) -> dict[str, Any]:
+        """What is configured for searches. Milvus refuses to look at fewer than are asked for, by these two names."""
+        said = self.settings.search
+        low = {key: most for key in ("ef", "search_list") if isinstance(said.get(key), int) and said[key] < most}
+        return {**said, **low}
+
     def all(self, collection: str, condition: str, fields: list[str], batch: int) -> Iterator[Row]:
         """Every row that meets the condition, by id. A server that is away meanwhile is asked again from the last id
         on.
         """
         last: int | None = None
+        heard = time.monotonic()
         while True:
             after = condition if last is None else f"({condition}) and id > {last}"
             reader = self._loaded(
@@ -247,16 +245,18 @@ class Link:
                     for row in rows:
                         yield dict(row)
                         last = row["id"]
+                    heard = time.monotonic()
                 return
-            except VitrineError:
-                raise
             except Exception as error:
-                refused = self._refusal(error)
-                if not isinstance(refused, Away):
+                refused = refusal(error, self.address)
+                if not isinstance(refused, Away) and not unloaded(error):
                     raise refused from error
+                if time.monotonic() > heard + self.settings.seconds:
+                    raise gone(error, self.address, self.settings.seconds) from error
             finally:
                 with suppress(Exception):
                     reader.close()
+            time.sleep(_PAUSE)
 
     def _loaded(self, collection: str, what: Callable[[Any], Answer]) -> Answer:
         """As `call`; where the server has started anew, the collection is loaded first."""
@@ -265,66 +265,12 @@ class Link:
             try:
                 return what(client)
             except Exception as error:
-                if getattr(error, "code", None) != _NOT_LOADED and "not loaded" not in str(error):
+                if not unloaded(error):
                     raise
                 client.load_collection(collection, replica_number=self.settings.replicas, timeout=_CALL)
                 return what(client)
 
         return self.call(loaded)
-
-    # --- what it refuses
-
-    def _refusal(self, error: Exception) -> VitrineError:
-        """A sentence for what pymilvus or gRPC raised; Away where it may pass."""
-        text, url = _whole(error), self.address.url
-        if any(sign in text for sign in _DENIED):
-            return CatalogueError(
-                f"The Milvus server at {url} does not let us in ({_first(error)}); put user:password, or an API key,"
-                " into VITRINE_MILVUS_TOKEN or milvus.toml (docs/scale.md)."
-            )
-        if getattr(error, "code", None) == _NO_COLLECTION or "can't find collection" in text:
-            return CatalogueError(
-                f"The catalogue {self.address.text!r} was deleted (or replaced) meanwhile, or is not whole; see"
-                f" `vitrine index list milvus+{url}`."
-            )
-        if not hasattr(self, "client"):  # the first time
-            return CatalogueError(self._nobody(text, error))
-        if any(sign in text for sign in _AWAY):
-            return Away(text)
-        if isinstance(error, (OverflowError, UnicodeError)):
-            return InputError(f"This cannot be sent to Milvus ({error}); name something else.")
-        return CatalogueError(f"The Milvus server at {url} refused ({_first(error)}); see its log.")
-
-    def _nobody(self, text: str, error: Exception) -> str:
-        url = self.address.url
-        if any(sign in text for sign in _NOBODY):
-            return f"Nothing answers at {url}; start Milvus there, or name another address."
-        if "handshake" in text or "SSL" in text or "credentials" in text:
-            return (
-                f"What answers at {url} and we do not agree on TLS; write milvus+http for a server without it, or see"
-                " to the certificates in milvus.toml (docs/scale.md)."
-            )
-        if any(sign in text for sign in _NOT_MILVUS) or _speaks_http(url):
-            return (
-                f"What answers at {url} is no Milvus server ({_first(error)}); name the port that Milvus has for gRPC,"
-                " mostly 19530."
-            )
-        return (
-            f"No Milvus server answers at {url} within {_OPENING:g} s ({_first(error)}); see that it runs, that the"
-            " address is right, and whether it wants milvus+https."
-        )
-
-
-def _speaks_http(url: str) -> bool:
-    """Whether a web server answers there; Milvus speaks another version of HTTP."""
-    scheme, _, place = url.partition("://")
-    host, _, port = place.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=1) as asked:
-            asked.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            return scheme == "http" and asked.recv(7) == b"HTTP/1."
-    except OSError:
-        return False
 
 
 def _pymilvus() -> Any:
@@ -338,23 +284,3 @@ def _pymilvus() -> Any:
         ) from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # what goes wrong is told in one sentence
     return found
-
-
-def _whole(error: BaseException) -> str:
-    """What it says, and what those say that it came from."""
-    said: list[str] = []
-    at: BaseException | None = error
-    while at is not None and len(said) < 8:
-        said.append(f"{type(at).__name__} {at}")
-        at = at.__cause__ or at.__context__
-    return "; ".join(said)
-
-
-def _first(error: Exception) -> str:
-    """The heart of it, on one line and not too long."""
-    text = str(getattr(error, "message", "") or error)
-    details = getattr(error, "details", None)
-    if callable(details):
-        text = str(details() or text)
-    line = " ".join(text.split()).strip(" .")
-    return line if len(line) <= 160 else f"{line[:157]}..."
