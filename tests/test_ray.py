@@ -165,7 +165,9 @@ def test_what_is_not_installed(missing: str, shop: Path, cli: Cli, monkeypatch: 
     ],
 )
 def test_how_ray_ends_the_process_that_uses_it_is_said_by_another(ends: str, code: int, says: str) -> None:
-    program = "import os, signal, sys, time\nfrom vitrine.cli import engine\nengine.guard()\ntry:\n    "
+    program = "import os, signal, sys, time\nfrom vitrine.cli import engine\n"
+    program += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
+    program += "engine.guard()\ntry:\n    "
     program += ends.replace("\n", "\n    ") + "\nexcept KeyboardInterrupt: sys.exit(130)"
     ended = _python(program)
     assert (ended.returncode, ended.stdout) == (code, "")

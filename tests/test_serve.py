@@ -100,6 +100,7 @@ def test_ctrl_c_does_not_wait_for_idle_connections(served: Path) -> None:
             assert time.perf_counter() - start < 5
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_ever(served: Path) -> None:
     """A client that never sends all of its request is told, and nobody sees a traceback."""
     with started() as (process, address):

@@ -44,6 +44,7 @@ def assert_running_statistics_are_of_all(alone: Path, both: Path) -> None:
             assert torch.allclose(one[key], two[key], rtol=tolerance, atol=1e-5), key
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """Every loss, sampler and optimiser, batches that cannot be halved, photos: but for batch norm, the same net. And
     a checkpoint of one goes on as two, and the other way round.

@@ -776,6 +776,7 @@ def test_every_loss_trains_learns_and_resumes_to_the_same_file(
     assert (table.measure == "class-distance") == (changes["metric"] == "report-a")
 
 
+@pytest.mark.slow
 def test_a_recipe_goes_on_from_the_run_that_it_names(drawn: Splits, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"make it first: vitrine train RECIPE --out .*first"):
         loop.train(tiny(start="first", epochs="1"), drawn.train, tmp_path / "second")
