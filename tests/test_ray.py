@@ -46,11 +46,12 @@ LONG = 600.0
 PROGRAM = "from vitrine.cli import main; main()"
 
 HELD = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from vitrine.cli import main
 from vitrine.indexing import on_ray, ray_worker
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 on_ray.BATCH, place = 25, Path(sys.argv.pop(1))
 
 class Worker(ray_worker.Worker):
@@ -595,7 +596,7 @@ def test_ctrl_c_leaves_a_sound_catalogue_and_no_ray(many: Path, place: Path, cli
         assert _rays(running.pid)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does
         _, error = running.communicate(timeout=LONG)
-    assert running.returncode == 130
+    assert running.returncode == 130, error
     assert "run the same command again to go on" in error
     assert "Traceback" not in error
     end = time.monotonic() + LONG

@@ -61,13 +61,14 @@ def guard() -> None:
     here, there = socket.socketpair()
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # until it is known who takes them
+    asked: list[int] = []
     child = os.fork()
     if child:
         there.close()
         for sign in stops:
-            signal.signal(sign, partial(_hand_on, child))
+            signal.signal(sign, partial(_hand_on, child, asked))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
-        _wait(child, here)
+        _wait(child, here, asked)
     here.close()
     os.setpgid(0, 0)  # else Ctrl-C would come twice
     signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
@@ -75,14 +76,19 @@ def guard() -> None:
     threading.Thread(target=_end_with, args=(there,), daemon=True).start()
 
 
-def _hand_on(child: int, number: int, frame: FrameType | None) -> None:
+def _hand_on(child: int, asked: list[int], number: int, frame: FrameType | None) -> None:
+    asked.append(number)
     with suppress(ProcessLookupError):
         os.kill(child, number)
 
 
-def _wait(child: int, ended: socket.socket) -> NoReturn:
-    """End as that process does. ended: something comes there from one that ends in order."""
+def _wait(child: int, ended: socket.socket, asked: list[int]) -> NoReturn:
+    """End as that process does. ended: something comes there from one that ends in order. asked: the signals that it
+    was handed.
+    """
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if asked and code == -signal.SIGABRT:  # Ray, on its way out, after all was said
+        code = -asked[0]
     if code == 1 and not ended.recv(1):
         from rich.console import Console
 
