@@ -84,7 +84,7 @@ def test_what_a_model_sees_does_not_depend_on_the_choice(
 
 
 @pytest.mark.parametrize("side", [28, 96, 160])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", pytest.param("PNG", marks=pytest.mark.slow)])
 def test_nor_does_what_is_not_decoded_again(side: int, kind: str) -> None:
     """Sizes at which a decoder changes its scale, for one model or the other, and strips."""
     model = photo_model(side)

@@ -1,5 +1,6 @@
 """Photos for a model that wants them in colour and on any ground: what is kept of which picture, and why."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,22 @@ def test_any_shape_gives_an_input(shape: tuple[int, ...], kind: str, spec: Image
         assert (seen == 90).all()
 
 
+def test_of_a_photo_the_middle_may_be_seen_larger(drawn: Splits) -> None:
+    """Of a scene and of what is cut out, but not of what looks like Fashion-MNIST; as a picture, and in an array."""
+    part = replace(PHOTO, middle=0.9)
+    for picture in (scene(), shot()):
+        whole, seen = (np.array(red(images.prepare(picture, spec))) for spec in (PHOTO, part))
+        assert seen == pytest.approx(48 + (whole - 48) / 0.9, abs=1.5)
+    item = drawn.test.images[0]
+    for grey in (item, images.to_pil(item).resize((300, 300))):
+        assert (images.prepare(grey, part) == images.prepare(grey, PHOTO)).all()
+    assert (images.resize(item[None], part) == images.resize(item[None], PHOTO)).all()
+    large = np.asarray(scene().resize((160, 160)))
+    assert red(images.resize(large[None], part)[0]) == pytest.approx(red(images.prepare(scene(), part)), abs=1)
+    small = images.resize(large[None], PHOTO)
+    assert (images.resize(small, part) == small).all()
+
+
 def test_what_has_the_size_already_is_left_as_it_is() -> None:
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     assert (images.prepare(image, PHOTO) == image).all()
@@ -204,10 +221,14 @@ def test_a_folder_and_a_data_set_in_the_look_of_photos(tmp_path: Path) -> None:
     assert by_name.load("drawn", spec=PHOTO).splits.test.images.shape[1:] == (96, 96, 3)
 
 
-@pytest.mark.parametrize("picture", [shot(), scene(), shot(box=(0, 300, 350, 800))], ids=["cut", "whole", "corner"])
-def test_the_frame_of_each_step_finds_the_thing_where_it_is_in_the_photo(picture: Image.Image) -> None:
+@pytest.mark.parametrize(
+    ("picture", "middle"),
+    [(shot(), 1.0), (scene(), 1.0), (shot(box=(0, 300, 350, 800)), 1.0), (shot(), 0.9), (scene(), 0.9)],
+    ids=["cut", "whole", "corner", "middle of cut", "middle of whole"],
+)
+def test_the_frame_of_each_step_finds_the_thing_where_it_is_in_the_photo(picture: Image.Image, middle: float) -> None:
     whole = red(images.read(picture))
-    for step in images.steps(picture, PHOTO):
+    for step in images.steps(picture, replace(PHOTO, middle=middle)):
         h, w = step.image.shape[:2]
         left, top, right, bottom = red(step.image)
         across, down = step.frame.width * 600 / w, step.frame.height * 800 / h

@@ -446,6 +446,8 @@ def test_weights_of_another_shape_are_refused(run: Path, tmp_path: Path) -> None
         ({"model.name": "mlp"}, "data.beside"),
         ({"model.looks": "0"}, "model.looks"),
         ({"data.size": "16"}, "data.size 32"),
+        ({"data.middle": "0.9", "data.kept": "96"}, r"data\.kept \(96\) above data\.size"),
+        ({"data.middle": "0.4"}, r"data\.middle"),
     ],
 )
 def test_recipes_that_cannot_be(changes: dict[str, str], said: str) -> None:

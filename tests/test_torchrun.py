@@ -68,6 +68,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert facts == [1, 2]
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_said_once_and_by_code_2(tmp_path: Path) -> None:
     done = torchrun(2, "-m", "vitrine.training", "mlp", "--data", "drawn", "--batch-size", "3", "--out", tmp_path / "r")
     says = "vitrine: training.batch_size is 3, and 2 processes need 2 images each; raise it to 4, or start fewer"

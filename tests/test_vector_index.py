@@ -388,6 +388,7 @@ def test_memory_per_item_is_what_is_said(kind: Kind, tmp_path: Path) -> None:
     assert file - cells == pytest.approx(4000 * index_kinds.item_bytes(kind, 64), rel=0.05)
 
 
+@pytest.mark.slow
 def test_beside_a_library_that_changes_faiss() -> None:
     """pytorch-metric-learning and others import faiss.contrib.torch_utils, which replaces methods of every index."""
     program = """

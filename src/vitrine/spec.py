@@ -15,6 +15,9 @@ class ImageSpec:
     height, width: pixels, 1 to 4096. channels: 1 (grey) or 3 (RGB).
     ground: whether things stand on a dark ground (Fashion-MNIST), on a light one (a product photo), or on any (photos).
     mean, sd: one number per channel, of pixel values divided by 255; the model file applies them inside its graph.
+    middle: of a photo (`ground` "any") the middle, this share of each side, above 0 and at most 1, is what the model is
+    asked about. A net that learnt from parts of photos has seen things larger than a whole photo shows them (Touvron et
+    al. 2019, arXiv 1906.06423). What looks like Fashion-MNIST is always seen whole.
     """
 
     height: int
@@ -23,6 +26,7 @@ class ImageSpec:
     ground: Ground
     mean: tuple[float, ...]
     sd: tuple[float, ...]
+    middle: float = 1.0
 
     def __post_init__(self) -> None:
         for name, side in (("height", self.height), ("width", self.width)):
@@ -39,6 +43,11 @@ class ImageSpec:
             )
         if min(self.sd) <= 0:
             raise InputError(f"An image spec has sd {min(self.sd)}; it must be above 0.")
+        if not 0 < self.middle <= 1 or (self.middle < 1 and self.ground != "any"):
+            raise InputError(
+                f"An image spec of ground {self.ground!r} has middle {self.middle}; allowed is 1, and from 0 to 1 with"
+                " ground 'any'."
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -46,6 +55,8 @@ class ImageSpec:
         return (self.height, self.width, self.channels)
 
     def to_json(self) -> dict[str, Any]:
+        """Without `middle` where that is 1, so that the identity of a model from before there was one stays."""
+        middle = {} if self.middle == 1 else {"middle": self.middle}
         return {
             "height": self.height,
             "width": self.width,
@@ -53,6 +64,7 @@ class ImageSpec:
             "ground": self.ground,
             "mean": list(self.mean),
             "sd": list(self.sd),
+            **middle,
         }
 
     @classmethod
@@ -65,4 +77,5 @@ class ImageSpec:
             ground=fields["ground"],
             mean=tuple(float(value) for value in fields["mean"]),
             sd=tuple(float(value) for value in fields["sd"]),
+            middle=float(fields.get("middle", 1.0)),
         )

@@ -65,7 +65,8 @@ def rows(
             f"unseen-classes by a recipe needs ten classes and a test part, as Fashion-MNIST has; {splits.train.name}"
             f" has {len(splits.train.class_names['en'])} classes and {len(splits.test)} test images."
         )
-    seen = replace(look, height=wanted.data.size, width=wanted.data.size)  # training may keep the images larger
+    size, middle = wanted.data.size, wanted.data.middle  # training may keep the images larger
+    seen = replace(look, height=size, width=size, middle=middle)
     test = replace(splits.test, images=images.resize(splits.test.images, seen))
     whole: list[list[Row]] = []
     for classes in SPLITS:

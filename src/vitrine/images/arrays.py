@@ -56,15 +56,26 @@ def array(image: Image.Image) -> Pixels:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def middle(box: tuple[float, float, float, float], spec: ImageSpec) -> tuple[float, float, float, float]:
+    """What a model with `spec` wants to see of a box (left, top, right, bottom): see `ImageSpec.middle`."""
+    left, top, right, bottom = box
+    across, down = (right - left) * (1 - spec.middle) / 2, (bottom - top) * (1 - spec.middle) / 2
+    return left + across, top + down, right - across, bottom - down
+
+
 def resize(batch: Pixels, spec: ImageSpec) -> Pixels:
-    """Images (n, h, w, c) at the size and channels of `spec`, bilinear, with nothing else changed."""
+    """Images (n, h, w, c) at the size and channels of `spec`, bilinear, with nothing else changed; of colour images the
+    middle that `spec` wants, unless they have the size already.
+    """
+    whole = (0.0, 0.0, float(batch.shape[2]), float(batch.shape[1]))
+    box = middle(whole, spec) if batch.shape[3] == 3 else whole
     if batch.shape[3] != spec.channels:
         batch = batch.repeat(3, axis=3) if spec.channels == 3 else np.stack([grey(image) for image in batch])
     if batch.shape[1:3] == (spec.height, spec.width):
         return batch
     resized = np.empty((len(batch), *spec.shape), np.uint8)
     for place, image in zip(resized, batch, strict=True):
-        small = to_pil(image).resize((spec.width, spec.height), Image.Resampling.BILINEAR)
+        small = to_pil(image).resize((spec.width, spec.height), Image.Resampling.BILINEAR, box=box)
         place[:] = np.asarray(small).reshape(spec.shape)
     return resized
 

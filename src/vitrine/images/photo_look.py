@@ -4,7 +4,8 @@ What is done is decided by evidence (grounds.py), not by a flag:
 - what looks like Fashion-MNIST keeps its look: black around it, made as large as the model wants it;
 - what stands on a plain ground is cut out with a small margin, and made square with more of the ground;
 - any other photo is squeezed to the model's size as a whole: a hanger, a bed or a wearer leave no edge to cut along,
-  and a model that was trained so minds the squeeze less than it would mind a part that is missing.
+  and a model that was trained so minds the squeeze less than it would mind a part that is missing;
+- of both, a model that wants to see things larger than a whole photo shows them gets the middle (`ImageSpec.middle`).
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from vitrine.images import fashion_look, grounds
-from vitrine.images.arrays import Frame, Pixels, Step, array, to_pil
+from vitrine.images.arrays import Frame, Pixels, Step, array, middle, to_pil
 from vitrine.images.grounds import Box
 from vitrine.spec import ImageSpec
 
@@ -43,8 +44,10 @@ def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
         return [Step("input", _channels(whole, spec), _ALL)]
     part = _part(whole, spec)
     if part is None:
-        squeezed = whole.resize((spec.width, spec.height), Image.Resampling.BILINEAR, reducing_gap=_GAP)
-        return [Step("input", _channels(squeezed, spec), _ALL)]
+        box: Box = (0, 0, *whole.size)
+        box = box if whole.size == (_ITEM, _ITEM) else middle(box, spec)
+        squeezed = whole.resize((spec.width, spec.height), Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
+        return [Step("input", _channels(squeezed, spec), _frame(box, whole))]
     left, top, right, bottom = _within(part.box, whole)
     cut = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
     return [
@@ -60,7 +63,8 @@ def _part(whole: Image.Image, spec: ImageSpec) -> _Part | None:
         return None if whole.size == (_ITEM, _ITEM) else _Part("grey on black", _framed(_item(whole), 0, spec), _BLACK)
     if found.ground is None or found.ground.thing is None:
         return None
-    return _Part("plain ground cut off", _framed(found.ground.thing, _MARGIN, spec), found.ground.colour)
+    box = middle(_framed(found.ground.thing, _MARGIN, spec), spec)
+    return _Part("plain ground cut off", box, found.ground.colour)
 
 
 def _item(whole: Image.Image) -> Box:

@@ -28,7 +28,8 @@ class DataTable:
     are not used at all, to measure retrieval on classes never seen. size: side of the square image, pixels. normalise:
     "standard" (mean 0, sd 1 over the training images) or "unit" (pixels / 255). beside (model.name "photo" only): a
     data set that photos are learnt together with; its classes are those of the model. kept (likewise): the side at
-    which photos are kept to cut views out of, 0: size.
+    which photos are kept to cut views out of, 0: size. middle (likewise): the share of each side of a photo that the
+    model is asked about, see `ImageSpec.middle`.
     """
 
     name: str = "fashion-mnist"
@@ -40,6 +41,7 @@ class DataTable:
     normalise: Literal["standard", "unit"] = "standard"
     beside: Literal["", "fashion-mnist"] = ""
     kept: int = 0
+    middle: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.leave_out": (0, 4095),
     "data.size": (8, 512),
     "data.kept": (0, 512),
+    "data.middle": (0.5, 1),
     "model.embedding": (2, 4096),
     "model.widths": (1, 4096),
     "model.blocks": (1, 4096),
@@ -502,13 +505,19 @@ def _model_faults(recipe: Recipe) -> Faults:
             (
                 recipe.data.beside != ""
                 or recipe.data.kept > 0
+                or recipe.data.middle < 1
                 or bool(model.weights)
                 or model.half
                 or bool(recipe.classes)
             )
             and model.name != "photo",
-            "data.beside, data.kept, model.weights, model.half and [classes] are for model.name 'photo'; it is"
-            f" {model.name!r}.",
+            "data.beside, data.kept, data.middle, model.weights, model.half, [classes] are for model.name 'photo'; it"
+            f" is {model.name!r}.",
+        ),
+        (
+            recipe.data.middle < 1 and recipe.data.kept <= recipe.data.size,
+            f"data.middle {recipe.data.middle:g} is cut out of photos that are kept larger; raise data.kept"
+            f" ({recipe.data.kept}) above data.size ({recipe.data.size}).",
         ),
         (
             model.name == "photo" and (recipe.data.size < 32 or not model.looks),

@@ -41,7 +41,9 @@ def start_from(network: nn.Module, run: Path, facts: dict[str, Any], key: str) -
         )
     found = checkpoints.load(run)
     stored, wanted = _decisive(found.facts.get("recipe")), _decisive(json.loads(json.dumps(facts["recipe"])))
-    split_keys = [key for key in wanted if key.startswith("data.") and key not in ("data.size", "data.kept")]
+    split_keys = [
+        key for key in wanted if key.startswith("data.") and key not in ("data.size", "data.kept", "data.middle")
+    ]
     if wanted["data.split"] == "random":
         split_keys.append("training.seed")
     differing = [key for key in split_keys if stored[key] != wanted[key]]

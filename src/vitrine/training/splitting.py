@@ -82,7 +82,7 @@ def image_spec(training: Dataset, table: DataTable) -> ImageSpec:
             max(round(float(np.sqrt(share @ (values - middle) ** 2)), 6), 1e-3)
             for share, middle in zip(shares, means, strict=True)
         )
-    return ImageSpec(h, w, c, "any" if table.beside or c == 3 else "dark", mean, sd)
+    return ImageSpec(h, w, c, "any" if table.beside or c == 3 else "dark", mean, sd, table.middle)
 
 
 def data_facts(dataset: Dataset, beside: Dataset | None) -> dict[str, Any]:
