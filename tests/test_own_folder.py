@@ -43,6 +43,7 @@ def labels(shapes: Path) -> Path:
 SMALL = {
     "data.size": "32",
     "kept": "48",
+    "data.middle": "0.9",
     "photograph.size": "32",
     "early_size": "32",
     "widths": "[8,16]",

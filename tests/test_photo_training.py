@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pictures import drawn_shape
-from vitrine import metrics, modelfile
+from vitrine import images, metrics, modelfile
 from vitrine.datasets import ClassNames, Dataset
 from vitrine.encoder import Encoder
 from vitrine.errors import DataError, InputError, RecipeError
@@ -19,7 +19,7 @@ from vitrine.training import checkpoints, loop, splitting
 from vitrine.training import recipe as recipes
 from vitrine.training.photo import composites, export, familiarity, fitting, units, views
 from vitrine.training.photo.grounds import grounds
-from vitrine.training.photo.lesson import PhotoLesson
+from vitrine.training.photo.lesson import PhotoLesson, floats
 from vitrine.training.processes import ALONE
 from vitrine.training.recipe import DataTable, PhotographTable, Recipe
 
@@ -42,9 +42,9 @@ def pictures(names: list[str], side: int, classes: ClassNames, colour: bool, see
     )
 
 
-def photos(n: int = 40, seed: int = 1) -> Dataset:
+def photos(n: int = 40, seed: int = 1, side: int = 32) -> Dataset:
     """Folders as a user may have them, in their order by name."""
-    return pictures(sorted(SHADES) * n, 32, {"en": tuple(sorted(SHADES))}, True, seed)
+    return pictures(sorted(SHADES) * n, side, {"en": tuple(sorted(SHADES))}, True, seed)
 
 
 def garments() -> Dataset:
@@ -282,14 +282,14 @@ def test_what_is_unusual_in_one_respect_is_not_familiar() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished small training."""
     folder = tmp_path_factory.mktemp("photo") / "run"
-    loop.train(recipe(), photos(), folder, beside=garments())
+    loop.train(recipe(), photos(side=40), folder, beside=garments())
     return folder
 
 
 def test_a_small_training_learns_classes_and_what_is_none(run: Path) -> None:
     model = Encoder.load(run / "model.onnx")
     assert model.card.classes == CLASSES
-    assert model.card.image.ground == "any"
+    assert (model.card.image.ground, model.card.image.height, model.card.image.middle) == ("any", 32, 0.95)
     assert model.card.activation
     assert model.card.rejection
     assert model.card.rejection.score == "energy"
@@ -368,11 +368,21 @@ class Sure(torch.nn.Module):
         return torch.tensor([9.0, 0.0, 0.0, 0.0]).repeat(len(images), 1)
 
 
-def lesson_of(**changes: str) -> PhotoLesson:
-    image = ImageSpec(32, 32, 3, "any", (0.5,) * 3, (0.3,) * 3)
-    found = loop._lesson(recipe(**changes), photos(10), garments(), image, "cpu", ALONE)
+IMAGE = ImageSpec(32, 32, 3, "any", (0.5,) * 3, (0.3,) * 3)
+
+
+def lesson_of(side: int = 32, **changes: str) -> PhotoLesson:
+    found = loop._lesson(recipe(**changes), photos(10, side=side), garments(), IMAGE, "cpu", ALONE)
     assert isinstance(found, PhotoLesson)
     return found
+
+
+def test_what_is_fitted_sees_of_a_photo_what_the_model_is_asked_about() -> None:
+    lesson = lesson_of(40, data__middle="0.8")
+    seen = fitting._sized(lesson, floats(lesson.photos, "cpu"), 32) * lesson.sd + lesson.mean
+    middle, whole = (images.resize(lesson.photos.numpy(), each) for each in (replace(IMAGE, middle=0.8), IMAGE))
+    off, far = (np.abs(seen.permute(0, 2, 3, 1).numpy() * 255 - each).mean() for each in (middle, whole))
+    assert off < 1 < 3 < far
 
 
 def test_sides_early_and_late() -> None:

@@ -34,7 +34,7 @@ def test_impossible_values_are_refused(change: dict[str, Any]) -> None:
         replace(PLAIN_GREY, **change)
 
 
-@pytest.mark.parametrize("middle", [0.0, -0.5, 1.01, float("nan")])
+@pytest.mark.parametrize("middle", [0.0, 0.49, 1.01, float("nan")])
 def test_the_middle_is_a_share(middle: float) -> None:
     with pytest.raises(InputError, match="middle"):
         ImageSpec(96, 96, 3, "any", (0.0,) * 3, (1.0,) * 3, middle)

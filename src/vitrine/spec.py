@@ -15,9 +15,9 @@ class ImageSpec:
     height, width: pixels, 1 to 4096. channels: 1 (grey) or 3 (RGB).
     ground: whether things stand on a dark ground (Fashion-MNIST), on a light one (a product photo), or on any (photos).
     mean, sd: one number per channel, of pixel values divided by 255; the model file applies them inside its graph.
-    middle: of a photo (`ground` "any") the middle, this share of each side, above 0 and at most 1, is what the model is
+    middle: of a photo (`ground` "any") the middle, this share of each side, 0.5 to 1, is what the model is
     asked about. A net that learnt from parts of photos has seen things larger than a whole photo shows them (Touvron et
-    al. 2019, arXiv 1906.06423). What looks like Fashion-MNIST is always seen whole.
+    al. 2019, arXiv 1906.06423). A picture that looks like Fashion-MNIST, or has the size already, is seen whole.
     """
 
     height: int
@@ -43,9 +43,9 @@ class ImageSpec:
             )
         if min(self.sd) <= 0:
             raise InputError(f"An image spec has sd {min(self.sd)}; it must be above 0.")
-        if not 0 < self.middle <= 1 or (self.middle < 1 and self.ground != "any"):
+        if not 0.5 <= self.middle <= 1 or (self.middle < 1 and self.ground != "any"):
             raise InputError(
-                f"An image spec of ground {self.ground!r} has middle {self.middle}; allowed is 1, and from 0 to 1 with"
+                f"An image spec of ground {self.ground!r} has middle {self.middle}; allowed is 1, and 0.5 to 1 with"
                 " ground 'any'."
             )
 

@@ -27,9 +27,9 @@ def card(
     card = file.card
     image = card.image
     print(f"{card.name}  ({len(file.content) / 1e6:.2f} MB, identity {card.identity[:8]})")
-    print(
-        f"  sees       {image.width}x{image.height}, {'grey' if image.channels == 1 else 'RGB'}, {image.ground} ground"
-    )
+    part = "" if image.middle == 1 else f", of a photo the middle {image.middle:.0%} of each side"
+    channels = "grey" if image.channels == 1 else "RGB"
+    print(f"  sees       {image.width}x{image.height}, {channels}, {image.ground} ground{part}")
     classes = f"{len(card.names())} classes and" if card.names() else "no classes, but"
     print(f"  gives      {classes} an embedding of {card.embedding} numbers")
     if card.names():

@@ -64,8 +64,8 @@ def middle(box: tuple[float, float, float, float], spec: ImageSpec) -> tuple[flo
 
 
 def resize(batch: Pixels, spec: ImageSpec) -> Pixels:
-    """Images (n, h, w, c) at the size and channels of `spec`, bilinear, with nothing else changed; of colour images the
-    middle that `spec` wants, unless they have the size already.
+    """Images (n, h, w, c) at the size and channels of `spec`, bilinear, with nothing else changed; of colour images,
+    which count as photos, the middle that `spec` wants, unless they have the size already.
     """
     whole = (0.0, 0.0, float(batch.shape[2]), float(batch.shape[1]))
     box = middle(whole, spec) if batch.shape[3] == 3 else whole

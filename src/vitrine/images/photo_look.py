@@ -42,10 +42,11 @@ def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
     whole = photo if isinstance(photo, Image.Image) else to_pil(photo)
     if whole.size == (spec.width, spec.height):
         return [Step("input", _channels(whole, spec), _ALL)]
-    part = _part(whole, spec)
+    found = grounds.evidence(whole)
+    part = _part(whole, found, spec)
     if part is None:
         box: Box = (0, 0, *whole.size)
-        box = box if whole.size == (_ITEM, _ITEM) else middle(box, spec)
+        box = box if found.fashion_mnist else middle(box, spec)
         squeezed = whole.resize((spec.width, spec.height), Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
         return [Step("input", _channels(squeezed, spec), _frame(box, whole))]
     left, top, right, bottom = _within(part.box, whole)
@@ -56,9 +57,8 @@ def steps(photo: Pixels | Image.Image, spec: ImageSpec) -> list[Step]:
     ]
 
 
-def _part(whole: Image.Image, spec: ImageSpec) -> _Part | None:
-    """What is seen of a photo, None for all of it."""
-    found = grounds.evidence(whole)
+def _part(whole: Image.Image, found: grounds.Evidence, spec: ImageSpec) -> _Part | None:
+    """What is seen of a photo, None where it is not cut out of anything."""
     if found.fashion_mnist:
         return None if whole.size == (_ITEM, _ITEM) else _Part("grey on black", _framed(_item(whole), 0, spec), _BLACK)
     if found.ground is None or found.ground.thing is None:

@@ -193,7 +193,7 @@ def _look(run: Run) -> ImageSpec:
     kept = table(run.recipe, "data").get("kept")
     if run.encoder:
         image = run.encoder.card.image
-        look = replace(image, mean=(0.0,) * image.channels, sd=(1.0,) * image.channels)
+        look = replace(image, mean=(0.0,) * image.channels, sd=(1.0,) * image.channels, middle=1.0)
     else:
         look = PHOTO if table(run.recipe, "model").get("name") == "photo" else PLAIN_GREY
         size = table(run.recipe, "data").get("size")

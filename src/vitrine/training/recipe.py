@@ -517,7 +517,7 @@ def _model_faults(recipe: Recipe) -> Faults:
         (
             recipe.data.middle < 1 and recipe.data.kept <= recipe.data.size,
             f"data.middle {recipe.data.middle:g} is cut out of photos that are kept larger; raise data.kept"
-            f" ({recipe.data.kept}) above data.size ({recipe.data.size}).",
+            f" ({recipe.data.kept}) above data.size ({recipe.data.size}), or set data.middle to 1.",
         ),
         (
             model.name == "photo" and (recipe.data.size < 32 or not model.looks),

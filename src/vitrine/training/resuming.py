@@ -15,6 +15,7 @@ from vitrine.training.state import State, named
 MODEL_FILE = "model.onnx"
 
 ONLY_FOR_EXPORT = (
+    "data.middle",
     "training.mirror",
     "model.looks_weight",
     "model.looks_share",

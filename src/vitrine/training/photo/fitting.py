@@ -91,7 +91,8 @@ _MILD = PhotographTable(least=0.6, stretch=1.15, turn=4.0, light=0.3, colourless
 
 def _sized(lesson: PhotoLesson, photos: Tensor, size: int) -> Tensor:
     """Photos (n, 3, h, w), 0 to 1, as the net is asked about them: the middle (`ImageSpec.middle`), whole pixels."""
-    cut = round(photos.shape[-1] * (1 - lesson.recipe.data.middle) / 2)
+    kept = photos.shape[-1]
+    cut = 0 if kept == size else round(kept * (1 - lesson.recipe.data.middle) / 2)  # as `images.resize`
     part = photos[..., cut : photos.shape[-2] - cut, cut : photos.shape[-1] - cut]
     return _normalised(lesson, functional.interpolate(part, size, mode="bilinear", antialias=True))
 
