@@ -12,7 +12,7 @@ demo: .venv/base
 serve: .venv/base
 	@.venv/bin/vitrine serve --open
 
-# What the README promises: about eight minutes on two cores.
+# What the README promises: about seven minutes on two cores.
 test: .venv/dev
 	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 

@@ -8,7 +8,8 @@ hats, shorts and skirts; --curve one that was trained on N photos only, or a log
 of validation/, which nothing was chosen on; nothing is chosen here.
 
 The first run embeds 70,000 items with each model, which takes minutes; answers are kept in .bench/photos. --sample N
-looks at N photos of train/ and N items only, --only at some figures; such lines are for a quick look, not for a log.
+looks at N photos of train/ and N items only: such lines are for a quick look, not for a log. --only looks at some
+figures, or at the curve alone, to add it to a log.
 """
 
 import argparse
@@ -195,6 +196,7 @@ FIGURES: dict[str, Callable[[Encoder, Data], Facts]] = {
     "new-classes": new_classes,
 }
 FIGURES_OF_UNSEEN = {**FIGURES, "rejection": rejection_unseen}
+CURVE = "curve"
 OF_MODEL = ("groups", "rejection", "photos", "fashion-mnist", "look-alikes")
 OF_UNSEEN = ("groups", "rejection", "new-classes")
 
@@ -206,7 +208,7 @@ def lines(options: argparse.Namespace, data: Data) -> Iterator[Facts]:
     """A line for each model and figure."""
     models = _loaded(options.model or ["photo"], "--model")
     default = Encoder.load("default")
-    wanted = set(options.only or FIGURES)
+    wanted = set(options.only or (*FIGURES, CURVE))
     others = [encoder for encoder in models if encoder.card.identity != default.card.identity]
     for name, encoder in [*((one.card.name, one) for one in others), (DEFAULT, default)]:
         for figure in (figure for figure in OF_MODEL if figure in wanted):
@@ -220,6 +222,7 @@ def lines(options: argparse.Namespace, data: Data) -> Iterator[Facts]:
         yield from _bridged(others, default, data)
     if "groups" in wanted:
         yield from _beside(options, default, data)
+    if CURVE in wanted:
         for given in options.curve or []:
             yield from _curve(given, data)
 
@@ -307,7 +310,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--curve", action="append", metavar="N=PATH", help="one trained on N photos, or a log of such")
     parser.add_argument("--report-b", metavar="PATH", help="a model file of the recipe report-b-mlp")
     parser.add_argument("--train-report-b", action="store_true", help="train it where none is named")
-    parser.add_argument("--only", action="append", choices=list(FIGURES), help="some figures only; repeatable")
+    parser.add_argument("--only", action="append", choices=[*FIGURES, CURVE], help="some figures only; repeatable")
     parser.add_argument("--sample", type=int, metavar="N", help="N photos of train/ and N items only: a quick look")
     parser.add_argument("--json", action="store_true", help="lines of JSON, for results/photos.jsonl")
     options = parser.parse_args()

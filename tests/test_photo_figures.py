@@ -298,7 +298,7 @@ def test_a_log_of_a_sample_makes_no_page(tmp_path: Path) -> None:
     [
         (["--model", "nothing"], "There is no model 'nothing'"),
         (["--model", "compact", "--model", "compact"], "the same name and seed"),
-        (["--model", "compact", "--only", "groups", "--curve", "300"], "--curve wants N=PATH"),
+        (["--model", "compact", "--only", "curve", "--curve", "300"], "--curve wants N=PATH"),
     ],
 )
 def test_what_cannot_be_measured_ends_with_a_sentence(
