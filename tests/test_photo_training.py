@@ -415,17 +415,19 @@ def test_a_teacher_is_believed_for_its_share(share: str, least: float, most: flo
 @pytest.mark.slow
 def test_a_run_beside_this_one_teaches(run: Path) -> None:
     taught = recipe(epochs="1", teachers='["run"]', taught="0.5", early="0", late="1")
-    result = loop.train(taught, photos(), run.parent / "taught", beside=garments())
+    result = loop.train(taught, photos(side=40), run.parent / "taught", beside=garments())
     assert list(result.card.recipe["model"]["teachers"]) == ["run"]
-    plain = loop.train(recipe(epochs="1", early="0", late="1"), photos(), run.parent / "plain", beside=garments())
+    plain = loop.train(
+        recipe(epochs="1", early="0", late="1"), photos(side=40), run.parent / "plain", beside=garments()
+    )
     assert result.history[0].train_loss != plain.history[0].train_loss
     with pytest.raises(InputError, match=r"learns from a finished run in .*none-such"):
-        loop.train(recipe(teachers='["none-such"]', taught="0.5"), photos(), run.parent / "x", beside=garments())
+        loop.train(recipe(teachers='["none-such"]', taught="0.5"), photos(side=40), run.parent / "x", beside=garments())
     wider = recipe(teachers='["run"]', taught="0.5", widths="[8, 16, 48]")
     with pytest.raises(InputError, match=r"another network; name another in model\.teachers"):
-        loop.train(wider, photos(), run.parent / "x", beside=garments())
+        loop.train(wider, photos(side=40), run.parent / "x", beside=garments())
     with pytest.raises(InputError, match=r"was trained on other images"):
-        loop.train(taught, photos(30), run.parent / "x", beside=garments())
+        loop.train(taught, photos(30, side=40), run.parent / "x", beside=garments())
     assert not (run.parent / "x").exists()
 
 

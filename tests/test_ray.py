@@ -555,8 +555,9 @@ def blind(shop: Path, cluster: Any) -> Iterator[None]:
         ["unshare", "-m", "mount", "-t", "tmpfs", "none", shop], check=False, capture_output=True
     ).returncode:
         pytest.skip("NOT RUN: needs the right to mount, for a machine that does not see the folder")
+    program = Path(sys.executable).with_name("ray")  # which need not be on the PATH
     options = f"--num-cpus=1 --object-store-memory={STORE} --block --disable-usage-stats"
-    start = f"mount -t tmpfs none '{shop}' && exec ray start --address={cluster.address} {options}"
+    start = f"mount -t tmpfs none '{shop}' && exec '{program}' start --address={cluster.address} {options}"
     before = _alive(cluster)
     with subprocess.Popen(
         ["unshare", "-m", "sh", "-c", start],
