@@ -4,8 +4,8 @@
 
 --model names a photo model, again for each seed (default: the shipped `photo`); --unseen one that was trained without
 hats, shorts and skirts; --curve one that was trained on N photos only, or a log of such runs. Beside them stand
-`default`, the crude cut-out and report B's own pipeline (--report-b PATH, or --train-report-b, a minute). Figures are
-of validation/, which nothing was chosen on; nothing is chosen here.
+`default`, the crude cut-out and report B's own pipeline (--report-b PATH, or --train-report-b, a minute), and the mean
+of all seeds' answers. Figures are of validation/, which nothing was chosen on; nothing is chosen here.
 
 The first run embeds 70,000 items with each model, which takes minutes; answers are kept in .bench/photos. --sample N
 looks at N photos of train/ and N items only: such lines are for a quick look, not for a log. --only looks at some
@@ -221,6 +221,7 @@ def lines(options: argparse.Namespace, data: Data) -> Iterator[Facts]:
     if "look-alikes" in wanted and others:
         yield from _bridged(others, default, data)
     if "groups" in wanted:
+        yield from _averaged(others, data)
         yield from _beside(options, default, data)
     if CURVE in wanted:
         for given in options.curve or []:
@@ -262,6 +263,16 @@ def _bridged(models: list[Encoder], default: Encoder, data: Data) -> Iterator[Fa
         for name, bridge in photo_baselines.BRIDGES.items():
             found = _look_alikes(bridge(encoder, catalogue)(data.validation.paths), catalogue.vectors, data)
             yield _line(f"{encoder.card.name}; {name}", encoder, data, found)
+
+
+def _averaged(models: list[Encoder], data: Data) -> Iterator[Facts]:
+    """Seven groups by the mean of the probabilities of all seeds of a model, where there are several."""
+    for name in dict.fromkeys(encoder.card.name for encoder in models):
+        seeds = [encoder for encoder in models if encoder.card.name == name]
+        if len(seeds) > 1:
+            answers = [metrics.softmax(_seven(encoder, data)[0], encoder.card.temperature) for encoder in seeds]
+            found = photo_figures.seven_groups(np.mean(answers, axis=0), _seven(seeds[0], data)[1])
+            yield _line(f"{name}, {len(seeds)} seeds' answers averaged", seeds[0], data, found)
 
 
 def _beside(options: argparse.Namespace, default: Encoder, data: Data) -> Iterator[Facts]:

@@ -345,6 +345,22 @@ def test_a_whole_run_on_toys(
     assert {row.count("|") for row in by_group.splitlines() if row.startswith("|")} == {len(photo_figures.GROUPS) + 2}
 
 
+def test_answers_of_several_seeds_are_averaged_as_probabilities(
+    monkeypatch: pytest.MonkeyPatch, toy_photos: Path
+) -> None:
+    one = Encoder.load("compact")
+    again = Encoder(replace(one.card, seed=one.card.seed + 1), one.content, one._session)
+    said = {one.card.seed: logits_of(3, 3) * 9, again.card.seed: logits_of(6, 3) * 2}  # of a shirt and a dress
+    labels = np.array([list(photo_figures.GROUPS).index(name) for name in ("shirt", "dress")])
+    monkeypatch.setattr(photos, "_seven", lambda encoder, _: (said[encoder.card.seed], labels))
+    data = photos.Data.load(None)
+    assert [line["groups_right"] for line in photos._averaged([one, again], data)] == [0.5]  # the surer one decides
+    said[one.card.seed] = logits_of(3, 3) * 0.1
+    (line,) = photos._averaged([one, again], data)
+    assert (line["name"], line["groups_right"]) == ("compact, 2 seeds' answers averaged", 1)
+    assert not list(photos._averaged([one], data))
+
+
 @pytest.fixture
 def toy_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Seven photos of noise a folder in train/, two in validation/; and forty drawn garments as Fashion-MNIST."""
