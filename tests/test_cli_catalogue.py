@@ -462,14 +462,14 @@ def test_more_like_these_and_less_like_that(cli: Cli, shop: Path, encoder: Encod
     [
         (["--unlike", "7"], "Name one picture"),
         (["--like", "999"], "has no item 999"),
-        (["--like", "none.jpg"], "There is no file none.jpg"),
+        (["--like", "none.jpg"], "There is no file or folder none.jpg"),
         (["--like", ""], "A picture's name is empty"),
         ([""], "A picture's name is empty"),
         (["http://example.org/boot.jpg"], "http://example.org/boot.jpg is a web address"),
         (["--id", "1", "--unlike", "1"], None),
-        (["--like", "1", "--like", "0"], "There is no file 0"),
-        (["--like", "9" * 19], "There is no file 9999"),
-        (["--like", "9" * 30], "There is no file 9999"),
+        (["--like", "1", "--like", "0"], "There is no file or folder 0"),
+        (["--like", "9" * 19], "There is no file or folder 9999"),
+        (["--like", "9" * 30], "There is no file or folder 9999"),
         (["--like", "0" * 10 + "1" * 5000], "0000"),
     ],
 )

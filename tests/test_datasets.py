@@ -240,6 +240,25 @@ def test_by_name(tmp_path: Path) -> None:
     assert (len(loaded.splits.train), len(loaded.splits.test)) == (1, 0)
 
 
+def test_a_folder_or_a_csv_in_the_folder_of_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets, here = tmp_path / "sets", tmp_path / "here"
+    for folder, n in ((sets, 3), (here, 1)):
+        (folder / "shop" / "hat").mkdir(parents=True)
+        for i in range(n):
+            Image.new("L", (28, 28), 9 * i).save(folder / "shop" / "hat" / f"{i}.png")
+    (sets / "labels.csv").write_text("file,label\nshop/hat/0.png,hat\nshop/hat/1.png,hat\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITRINE_DATA", str(sets))
+    for name, n in (("shop", 3), ("labels.csv", 2)):
+        found = by_name.load(name).splits.train
+        assert (found.name, len(found)) == (name, n)
+    monkeypatch.chdir(here)
+    assert len(by_name.load("shop").splits.train) == 1  # what lies here comes first
+    for name in ("", "nothing", str(here / "nothing")):
+        with pytest.raises(DataError, match="There is no data set"):
+            by_name.load(name)
+
+
 # --- Drawn garments
 
 

@@ -339,7 +339,7 @@ def test_writers_wait_for_each_other(model: Path, bands: list[Path]) -> None:
         (["x" * 201, "bands"], "1 to 200 characters"),
         (["hat", "bands/0.png"], "at least 2 different pictures"),
         (["hat", "bands/0.png", "bands/0.png"], "at least 2 different pictures, better from 5 or more; 1 was given"),
-        (["hat", "bands/0.png", "bad.png", "nothing.png"], "There is no file nothing.png"),
+        (["hat", "bands/0.png", "bad.png", "nothing.png"], "There is no file or folder nothing.png"),
         (["hat", "bands", "--against", "nothing"], "nothing"),
         (["hat", "bands", "--against", "bands"], "of these small knows"),
         (["hat", "http://example.org/a.png"], "is a web address"),

@@ -273,14 +273,14 @@ class Encoder:
         return Comparison(float(table.probability(score)[0]), float(score[0]), float(distance))
 
     def _table(self) -> Similarity:
-        if self.card.similarity is None and not self.card.names():
-            raise InputError(
-                f"The model {self.card.name} cannot compare: it knows no classes and has no similarity table; name"
-                " another model, such as default."
-            )
         if self.card.similarity is None and "wrapped" in self.card.recipe:
             raise InputError(
                 f"The model {self.card.name} cannot compare: it was not trained here, and has no similarity table; name"
+                " another model, such as default."
+            )
+        if self.card.similarity is None and not self.card.names():
+            raise InputError(
+                f"The model {self.card.name} cannot compare: it knows no classes and has no similarity table; name"
                 " another model, such as default."
             )
         if self.card.similarity is None:

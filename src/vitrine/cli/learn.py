@@ -95,23 +95,26 @@ def _each(found: Iterable[_Found], read: Callable[[_Given, str | None], _T], fai
 
 
 def _who_learnt(name: str) -> str:
-    """Which of the models that are chosen by what pictures are has learnt that class; `default` where none has.
+    """Which of the models that are chosen by what pictures are has learnt that class.
 
-    Raises InputError where both have; ModelFileError.
+    Raises InputError where none has, or both have; ModelFileError.
     """
     from vitrine import choosing, encoder, modelfile
     from vitrine.learning import sidecar
 
-    found = []
+    found, known = [], []
     for model in (choosing.DEFAULT, *([choosing.PHOTO] if choosing.photo_is_there() else [])):
         learnt = sidecar.read(modelfile.read(encoder.find(model)).card)
+        known.append(f"{model} has learnt {', '.join(learnt.names) if learnt else 'none'}")
         if learnt and name.strip().casefold() in (one.casefold() for one in learnt.names):
             found.append(model)
+    if not found:
+        raise InputError(f"No model here has learnt the class {name.strip()!r}: {', '.join(known)}; see --model.")
     if len(found) > 1:
         raise InputError(
             f"{' and '.join(found)} have both learnt {name.strip()}; say which is to forget it with --model."
         )
-    return found[0] if found else choosing.DEFAULT
+    return found[0]
 
 
 def _tell(encoder: "Encoder", done: dict[str, str | int], as_json: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrine import images
+from vitrine import images, storage
 from vitrine.datasets import Splits, drawn_garments, fashion_mnist, image_folder, labelled_files
 from vitrine.datasets.image_folder import PLAIN_GREY, Unreadable
 from vitrine.errors import DataError
@@ -25,8 +25,8 @@ class Loaded:
 
 
 def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, progress: Progress = silent) -> Loaded:
-    """The data set called "fashion-mnist" or "drawn", or the folder or the CSV (`labelled_files`) at that path, which
-    have a training part only.
+    """The data set called "fashion-mnist" or "drawn", or the folder or the CSV (`labelled_files`) at that path, or at
+    that path in the folder of `VITRINE_DATA`, which have a training part only.
 
     spec: the size and channels that images are brought to; those of a folder or a CSV take the whole photo path.
     Raises DataError, InputError, StorageError.
@@ -35,16 +35,26 @@ def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, 
         return Loaded(_sized(fashion_mnist.load(data_dir, progress), spec), [])
     if name == "drawn":
         return Loaded(_sized(drawn_garments.load(), spec), [])
-    if labelled_files.is_csv(name):
-        found = labelled_files.load(Path(name), spec, progress)
-    elif os.path.isdir(name):  # Path("") would be the current folder
-        found = image_folder.load(Path(name), spec, progress)
+    place = _place(name)
+    if labelled_files.is_csv(place):
+        found = labelled_files.load(Path(place), spec, progress)
+    elif os.path.isdir(place):  # Path("") would be the current folder
+        found = image_folder.load(Path(place), spec, progress)
     else:
         raise DataError(
             f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures, or a CSV of"
             " their files and labels."
         )
-    return Loaded(Splits(found.dataset, found.dataset[np.empty(0, np.intp)]), found.unreadable)
+    dataset = replace(found.dataset, name=str(Path(name)))
+    return Loaded(Splits(dataset, dataset[np.empty(0, np.intp)]), found.unreadable)
+
+
+def _place(name: str) -> str:
+    """Where the user's folder or CSV is: as it is said, or in the folder that holds data sets."""
+    named = storage.user_data_sets()
+    if name and named is not None and not os.path.exists(name) and (named / name).exists():
+        return str(named / name)
+    return name
 
 
 def _sized(splits: Splits, spec: ImageSpec) -> Splits:

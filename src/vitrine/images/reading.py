@@ -126,7 +126,7 @@ def content(path: Path) -> bytes:
             raise ImageError(f"{path} has {status.st_size:,} bytes; allowed are {MAX_BYTES:,}. Make it smaller.")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ImageError(f"There is no file {path}; name a picture or a folder of pictures.") from error
+        raise ImageError(f"There is no file or folder {path}; name a picture or a folder of pictures.") from error
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
 
