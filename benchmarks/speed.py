@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vitrine import choosing
 from vitrine.catalogue.local import LocalCatalogue
 from vitrine.datasets import Dataset, drawn_garments, fashion_mnist
 from vitrine.encoder import Encoder
@@ -94,12 +95,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         os.environ["VITRINE_HOME"] = place
         photo = Path(place) / "photo.jpg"
-        Image.fromarray(255 - drawn_garments.draw(9, 3, size=600)[..., 0]).save(photo)
+        boot = drawn_garments.draw(9, 3, size=600) / 255.0
+        Image.fromarray((255 - boot * (60, 170, 200)).astype(np.uint8)).save(photo)  # a red one on white
         timed("an empty Python", lambda: subprocess.run([sys.executable, "-c", ""], check=True))
         timed("vitrine --help", command("--help"))
         timed("vitrine classify PHOTO, a new process", command("classify", str(photo)))
         encoder = Encoder.load()
-        timed("classify one 600x600 photo, model loaded", lambda: encoder.classify([photo]))
+        chosen = Encoder.load(choosing.for_files([photo]).model)  # as the command does
+        timed("classify one 600x600 photo, model loaded", lambda: chosen.classify([photo]))
         timed("classify one 28x28 image, model loaded", lambda: encoder.run(dataset.images[:1]))
         part = dataset.images[:10_000]
         timed(f"embed {len(part):,} images", lambda: encoder.run(part), len(part))

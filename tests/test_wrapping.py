@@ -299,11 +299,14 @@ def test_wrap_then_everything_takes_it(cli: Cli, clip: Path, drawn: Splits, tmp_
     assert found["matches"][0]["score"] > 0.9999
     assert cli("map", "--catalogue", "shop")[0] == 0
     assert cli("index", "rebuild", "shop", "--model", "default")[0] == 0
-    for command in (["classify", photo], ["compare", photo, photo]):
+    for command, why in (
+        (["classify", photo], "knows no classes"),
+        (["compare", photo, photo], "cannot compare: it was not trained here"),
+    ):
         code, _, err = cli(*command, "--model", "mine")
         assert code == 2
         assert one_sentence(err)
-        assert "knows no classes" in err
+        assert why in err
 
 
 def test_wrap_as_json_to_a_path_with_classes(cli: Cli, photo: Path, tmp_path: Path) -> None:
