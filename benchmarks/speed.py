@@ -90,6 +90,7 @@ def main() -> None:
             "cores": os.cpu_count() or 0,
             "python": platform.python_version(),
             "runs": RUNS,
+            "photo_model": choosing.PHOTO if choosing.photo_is_there() else choosing.DEFAULT,
         }
     )
     with tempfile.TemporaryDirectory() as place:
@@ -97,11 +98,12 @@ def main() -> None:
         photo = Path(place) / "photo.jpg"
         boot = drawn_garments.draw(9, 3, size=600) / 255.0
         Image.fromarray((255 - boot * (60, 170, 200)).astype(np.uint8)).save(photo)  # a red one on white
+        chosen = Encoder.load(choosing.for_files([photo]).model)  # as the command does
+        assert chosen.card.name == choosing.PHOTO
         timed("an empty Python", lambda: subprocess.run([sys.executable, "-c", ""], check=True))
         timed("vitrine --help", command("--help"))
         timed("vitrine classify PHOTO, a new process", command("classify", str(photo)))
         encoder = Encoder.load()
-        chosen = Encoder.load(choosing.for_files([photo]).model)  # as the command does
         timed("classify one 600x600 photo, model loaded", lambda: chosen.classify([photo]))
         timed("classify one 28x28 image, model loaded", lambda: encoder.run(dataset.images[:1]))
         part = dataset.images[:10_000]

@@ -231,7 +231,7 @@ def test_what_learnt_a_class_forgets_it(cli: Cli, known: Encoder) -> None:
     assert json.loads(cli("model", "forget", " hAT ", "--json")[1])["model"] == known.card.name
     code, _, err = cli("model", "forget", "hat")
     assert code == 2
-    assert "No model here has learnt the class 'hat': default has learnt none, photo has learnt none" in err
+    assert "'hat' is no class that was learnt (default: none; photo: none); name another model with --model" in err
 
 
 @pytest.mark.parametrize("choice", [(), ("--model", "photo")])

@@ -111,7 +111,7 @@ def test_pictures_that_cannot_be_read(cli: Cli, model: Path, photo: Path, bad: s
     assert (code, out) == (2, "")
     assert len(err.strip().splitlines()) == (2 if bad == "both" else 1)
     assert all(one_sentence(line) for line in err.strip().splitlines())
-    assert ("no file missing.jpg" in err) == (bad != "b")
+    assert ("no file or folder missing.jpg" in err) == (bad != "b")
     assert ("text.jpg is not a picture" in err) == (bad != "a")
     assert not Path("both.png").exists()
 

@@ -254,9 +254,13 @@ def test_a_folder_or_a_csv_in_the_folder_of_data_sets(tmp_path: Path, monkeypatc
         assert (found.name, len(found)) == (name, n)
     monkeypatch.chdir(here)
     assert len(by_name.load("shop").splits.train) == 1  # what lies here comes first
-    for name in ("", "nothing", str(here / "nothing")):
+    for name in ("", "nothing", str(here / "nothing"), "../sets/none", "x" * 300, "../../" + str(sets)[1:]):
         with pytest.raises(DataError, match="There is no data set"):
             by_name.load(name)
+    monkeypatch.setenv("VITRINE_DATA", "~nobody-of-this-name/sets")
+    assert len(by_name.load("shop").splits.train) == 1
+    with pytest.raises(StorageError, match="VITRINE_DATA is ~nobody-of-this-name/sets, the home of nobody"):
+        by_name.load("labels.csv")
 
 
 # --- Drawn garments

@@ -300,10 +300,11 @@ def test_wrap_then_everything_takes_it(cli: Cli, clip: Path, drawn: Splits, tmp_
     assert cli("map", "--catalogue", "shop")[0] == 0
     assert cli("index", "rebuild", "shop", "--model", "default")[0] == 0
     for command, why in (
-        (["classify", photo], "knows no classes"),
-        (["compare", photo, photo], "cannot compare: it was not trained here"),
+        (["classify", photo, "--model"], "knows no classes"),
+        (["compare", photo, photo, "--model"], "cannot compare: it was not trained here"),
+        (["evaluate", "--protocol", "pairs"], "no probability for a pair: it was not trained here"),
     ):
-        code, _, err = cli(*command, "--model", "mine")
+        code, _, err = cli(*command, "mine")
         assert code == 2
         assert one_sentence(err)
         assert why in err

@@ -273,23 +273,21 @@ class Encoder:
         return Comparison(float(table.probability(score)[0]), float(score[0]), float(distance))
 
     def _table(self) -> Similarity:
-        if self.card.similarity is None and "wrapped" in self.card.recipe:
-            raise InputError(
-                f"The model {self.card.name} cannot compare: it was not trained here, and has no similarity table; name"
-                " another model, such as default."
-            )
-        if self.card.similarity is None and not self.card.names():
-            raise InputError(
-                f"The model {self.card.name} cannot compare: it knows no classes and has no similarity table; name"
-                " another model, such as default."
-            )
         if self.card.similarity is None:
-            raise InputError(
-                f"This model file ({self.card.name}, {self.card.identity[:8]}) cannot compare: its training held out"
-                " too few images of each class to fit a similarity table on; train it with more images or a larger"
-                " data.validation, or name another model."
-            )
+            raise InputError(f"The model {self.card.name} cannot compare: {why_no_table(self.card)}")
         return self.card.similarity
+
+
+def why_no_table(card: ModelCard) -> str:
+    """Why a model without a similarity table has none, and what to do: the end of a sentence."""
+    if "wrapped" in card.recipe:
+        return "it was not trained here, and has no similarity table; name another model, such as default."
+    if not card.names():
+        return "it knows no classes and has no similarity table; name another model, such as default."
+    return (
+        "its training held out too few images of each class to fit a similarity table on; train it with more images or"
+        " a larger data.validation, or name another model."
+    )
 
 
 def _check_graph(card: ModelCard, session: onnxruntime.InferenceSession) -> None:

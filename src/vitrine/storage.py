@@ -45,9 +45,12 @@ def cache_folder() -> Path:
 
 
 def user_data_sets() -> Path | None:
-    """The folder named by `VITRINE_DATA`, if any."""
+    """The folder named by `VITRINE_DATA`, if any. Raises StorageError where that names the home of nobody."""
     named = os.environ.get("VITRINE_DATA")
-    return Path(named).expanduser() if named else None
+    try:
+        return Path(named).expanduser() if named else None
+    except RuntimeError as error:
+        raise StorageError(f"VITRINE_DATA is {named}, the home of nobody here; name a folder.") from error
 
 
 def server_token() -> str | None:

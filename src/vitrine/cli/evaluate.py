@@ -188,7 +188,7 @@ def _models(model: str, protocol: Protocol, baselines: bool, others: Sequence[st
     """What is measured, with what the user calls it. Raises ModelFileError, also for a model that gives no
     probabilities where they are asked for.
     """
-    from vitrine.encoder import Encoder
+    from vitrine.encoder import Encoder, why_no_table
 
     names = [model, *others]
     found = [(name, Encoder.load(name)) for name in names]
@@ -198,15 +198,7 @@ def _models(model: str, protocol: Protocol, baselines: bool, others: Sequence[st
             found.insert(1, (CROSS_ENTROPY, alone))
     for name, encoder in found:
         if protocol == "pairs" and encoder.card.similarity is None:
-            if not encoder.card.names():
-                raise ModelFileError(
-                    f"The model {name} gives no probability for a pair: it knows no classes and has no similarity"
-                    " table; name another model, such as default."
-                )
-            raise ModelFileError(
-                f"The model {name} gives no probability for a pair: its training held out too few images of each class"
-                " to fit a similarity table on; train it with more images or a larger data.validation, or name another."
-            )
+            raise ModelFileError(f"The model {name} gives no probability for a pair: {why_no_table(encoder.card)}")
     return found
 
 

@@ -102,14 +102,15 @@ def _who_learnt(name: str) -> str:
     from vitrine import choosing, encoder, modelfile
     from vitrine.learning import sidecar
 
-    found, known = [], []
+    found, known = [], {}
     for model in (choosing.DEFAULT, *([choosing.PHOTO] if choosing.photo_is_there() else [])):
         learnt = sidecar.read(modelfile.read(encoder.find(model)).card)
-        known.append(f"{model} has learnt {', '.join(learnt.names) if learnt else 'none'}")
-        if learnt and name.strip().casefold() in (one.casefold() for one in learnt.names):
+        known[model] = learnt.names if learnt else ()
+        if name.strip().casefold() in (one.casefold() for one in known[model]):
             found.append(model)
     if not found:
-        raise InputError(f"No model here has learnt the class {name.strip()!r}: {', '.join(known)}; see --model.")
+        classes = "; ".join(f"{model}: {', '.join(names) or 'none'}" for model, names in known.items())
+        raise InputError(f"{name.strip()!r} is no class that was learnt ({classes}); name another model with --model.")
     if len(found) > 1:
         raise InputError(
             f"{' and '.join(found)} have both learnt {name.strip()}; say which is to forget it with --model."

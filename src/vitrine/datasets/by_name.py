@@ -43,18 +43,19 @@ def load(name: str, data_dir: Path | None = None, spec: ImageSpec = PLAIN_GREY, 
     else:
         raise DataError(
             f"There is no data set {name!r}; known are {', '.join(NAMES)}, or name a folder of pictures, or a CSV of"
-            " their files and labels."
+            " their files and labels, here or in the folder that VITRINE_DATA names."
         )
     dataset = replace(found.dataset, name=str(Path(name)))
     return Loaded(Splits(dataset, dataset[np.empty(0, np.intp)]), found.unreadable)
 
 
 def _place(name: str) -> str:
-    """Where the user's folder or CSV is: as it is said, or in the folder that holds data sets."""
+    """Where the user's folder or CSV is: as it is said, or below the folder that holds data sets."""
+    if not name or os.path.exists(name) or os.path.isabs(name) or ".." in Path(name).parts:
+        return name
     named = storage.user_data_sets()
-    if name and named is not None and not os.path.exists(name) and (named / name).exists():
-        return str(named / name)
-    return name
+    there = os.path.join(named or "", name)
+    return there if os.path.exists(there) else name
 
 
 def _sized(splits: Splits, spec: ImageSpec) -> Splits:
