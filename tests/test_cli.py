@@ -222,6 +222,17 @@ def test_data_show_draws_and_counts(cli: Cli, shop: Path) -> None:
     assert facts["classes"]["Bag"] == {"train": 5, "test": 0}
 
 
+def test_data_show_draws_photos_in_their_colours(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "dress").mkdir(parents=True)
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(60, 200, (90, 60, 3)).astype(np.uint8)
+        noise[20:70, 15:45] = (240, 10, 10)
+        Image.fromarray(noise).resize((300, 450)).save(tmp_path / "photos" / "dress" / f"{i}.jpg")
+    assert cli("data", "show", tmp_path / "photos", "--out", "first.png")[0] == 0
+    drawn = images.read(Path("first.png")).astype(int)
+    assert ((drawn[..., 0] > 200) & (drawn[..., 1] < 60)).mean() > 0.01
+
+
 def test_data_show_and_verify_the_real_data(cli: Cli, real_data: Path) -> None:
     code, out, _ = cli("data", "show", "--data-dir", real_data, "--json")
     assert code == 0

@@ -1,12 +1,15 @@
 """vitrine data: what data there is."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrine.cli import output
-from vitrine.errors import DataError
+from vitrine.errors import DataError, ImageError
+
+if TYPE_CHECKING:
+    from vitrine.images import Pixels
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets and check them.")
 
@@ -35,8 +38,9 @@ def show(
         names[label] if label != UNLABELLED else Path(source).name[:18]
         for label, source in zip(train.labels[:25], train.sources[:25], strict=True)
     ]
+    pictures = train.images[:25] if name in by_name.NAMES else list(map(_small, train.sources[:25], train.images[:25]))
     plots.grid(
-        [plots.Tile(image, caption) for image, caption in zip(train.images[:25], captions, strict=True)],
+        [plots.Tile(image, caption) for image, caption in zip(pictures, captions, strict=True)],
         out,
         5,
         f"The first {min(25, len(train))} training images of {name}",
@@ -60,6 +64,16 @@ def show(
         _print_counts(name, counts, len(train), len(test))
         print(f"The first {min(25, len(train))}: {out}")
     output.list_unreadable(loaded.unreadable)
+
+
+def _small(source: str, image: "Pixels") -> "Pixels":
+    """A small copy of a file, in its colours; what was made of it to count it, where it cannot be read any more."""
+    from vitrine import images
+
+    try:
+        return images.read(images.thumbnail(images.opened(Path(source))))
+    except ImageError:
+        return image
 
 
 def _print_counts(name: str, counts: dict[str, dict[str, int]], train: int, test: int) -> None:
