@@ -272,8 +272,7 @@ def _averaged(models: list[Encoder], data: Data) -> Iterator[Facts]:
         if len(seeds) > 1:
             answers = [metrics.softmax(_seven(encoder, data)[0], encoder.card.temperature) for encoder in seeds]
             found = photo_figures.seven_groups(np.mean(answers, axis=0), _seven(seeds[0], data)[1])
-            line = _line(f"{name}, {len(seeds)} seeds' answers averaged", seeds[0], data, found)
-            yield {**line, "of": [encoder.card.identity[:8] for encoder in seeds]}
+            yield _line(f"{name}, {len(seeds)} seeds' answers averaged", seeds[0], data, found)
 
 
 def _beside(options: argparse.Namespace, default: Encoder, data: Data) -> Iterator[Facts]:

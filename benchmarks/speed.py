@@ -90,7 +90,7 @@ def main() -> None:
             "cores": os.cpu_count() or 0,
             "python": platform.python_version(),
             "runs": RUNS,
-            "photo_model": choosing.PHOTO if choosing.photo_is_there() else choosing.DEFAULT,
+            "photo_model": choosing.PHOTO,
         }
     )
     with tempfile.TemporaryDirectory() as place:

@@ -102,7 +102,7 @@ def nothing() -> Iterator[int]:
 def answering(code: grpc.StatusCode, text: str, tls: Sequence[tuple[bytes, bytes]] = ()) -> Iterator[int]:
     """A gRPC server that answers every call so. tls: key and certificate."""
 
-    class Refusing(grpc.GenericRpcHandler):  # type: ignore[misc]
+    class Refusing(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untyped
         def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
             def refuse(_: object, context: grpc.ServicerContext) -> None:
                 context.abort(code, text)
@@ -285,6 +285,7 @@ def add_and_die(name: str, step: str, home: str) -> None:
         def die(*_: object) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
+        # the writer is made to die at that step: method-assign
         if step == "before it counts":
             writing._writer.check = die  # type: ignore[method-assign]
         elif step == "in the middle":

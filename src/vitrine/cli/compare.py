@@ -126,15 +126,10 @@ def _name(source: str) -> str:
 
 
 def _draw(pictures: "list[Pixels]", captions: list[str], title: str, path: Path) -> None:
-    import numpy as np
-
     from vitrine import images, plots
 
-    tiles = []
-    for picture, caption in zip(pictures, captions, strict=True):
-        small = images.to_pil(picture)
-        small.thumbnail((480, 480))
-        shown = np.asarray(small)
-        tiles.append(plots.Tile(shown[..., None] if shown.ndim == 2 else shown, caption))
+    tiles = [
+        plots.Tile(images.small(picture, 480), caption) for picture, caption in zip(pictures, captions, strict=True)
+    ]
     plots.pair(tiles[0], tiles[1], path, title)
     output.say(f"Both pictures: {path}")

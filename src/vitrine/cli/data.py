@@ -38,7 +38,7 @@ def show(
         names[label] if label != UNLABELLED else Path(source).name[:18]
         for label, source in zip(train.labels[:25], train.sources[:25], strict=True)
     ]
-    pictures = train.images[:25] if name in by_name.NAMES else list(map(_small, train.sources[:25], train.images[:25]))
+    pictures = train.images[:25] if name in by_name.NAMES else list(map(_drawn, train.sources[:25], train.images[:25]))
     plots.grid(
         [plots.Tile(image, caption) for image, caption in zip(pictures, captions, strict=True)],
         out,
@@ -66,12 +66,12 @@ def show(
     output.list_unreadable(loaded.unreadable)
 
 
-def _small(source: str, image: "Pixels") -> "Pixels":
+def _drawn(source: str, image: "Pixels") -> "Pixels":
     """A small copy of a file, in its colours; what was made of it to count it, where it cannot be read any more."""
     from vitrine import images
 
     try:
-        return images.read(images.thumbnail(images.opened(Path(source))))
+        return images.small(images.opened(Path(source)), 160)
     except ImageError:
         return image
 

@@ -147,15 +147,10 @@ def _print_matches(matches: list["Match"], catalogue: str, passed: int) -> None:
 
 
 def _draw_matches(catalogue: "Catalogue", chosen: list[_Shown], matches: list["Match"], path: Path) -> None:
-    import numpy as np
-
     from vitrine import images, plots
 
-    query = images.to_pil(chosen[0].picture)
-    query.thumbnail((160, 160))
-    shown = np.asarray(query)
     caption = "query" if len(chosen) == 1 else f"one of {len(chosen)}"
-    first = plots.Tile(shown[..., None] if shown.ndim == 2 else shown, caption)
+    first = plots.Tile(images.small(chosen[0].picture, 160), caption)
     tiles = [
         plots.Tile(
             images.read(catalogue.item(match.id).thumbnail),

@@ -15,6 +15,7 @@ from vitrine.images.arrays import (
     jpeg,
     png,
     resize,
+    small,
     thumbnail,
     to_pil,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "prepare",
     "read",
     "resize",
+    "small",
     "steps",
     "thumbnail",
     "to_pil",

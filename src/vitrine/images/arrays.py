@@ -101,15 +101,19 @@ def thumbnail(image: Pixels | Image.Image) -> bytes:
     return written.getvalue()
 
 
+def small(image: Pixels | Image.Image, side: int) -> Pixels:
+    """A copy to be drawn, (h, w, 1 or 3) uint8, no side longer than that."""
+    copy = image.copy() if isinstance(image, Image.Image) else to_pil(image)
+    copy.thumbnail((side, side))
+    return array(copy)
+
+
 def jpeg(image: Image.Image, side: int) -> bytes:
     """A JPEG of a PIL image of mode L or RGB, no side longer than that, with nothing of the file that it came from but
     its pixels.
     """
-    shown = image.copy()
-    shown.info.clear()
-    shown.thumbnail((side, side))
     written = io.BytesIO()
-    shown.save(written, "JPEG", quality=90)
+    to_pil(small(image, side)).save(written, "JPEG", quality=90)
     return written.getvalue()
 
 

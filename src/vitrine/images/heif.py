@@ -25,5 +25,5 @@ def opened(content: bytes) -> Image.Image:
     """
     from pillow_heif import HeifImageFile  # a tenth of a second and 26 MB of codecs, for who has such a file
 
-    image: Image.Image = HeifImageFile(io.BytesIO(content))  # type: ignore[no-untyped-call]
+    image: Image.Image = HeifImageFile(io.BytesIO(content))  # type: ignore[no-untyped-call]  # untyped in pillow_heif
     return image

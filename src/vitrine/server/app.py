@@ -75,7 +75,7 @@ def create_app(settings: Settings, encoder: Encoder | None = None) -> FastAPI:
     app.add_middleware(Guard, hosts=settings.hosts)
     app.add_middleware(Counting, counters=counters)
     app.add_middleware(Heads)
-    app.openapi = lambda: app.openapi_schema or _described(app)  # type: ignore[method-assign]  # made when asked for
+    app.openapi = lambda: app.openapi_schema or _described(app)  # type: ignore[method-assign]  # FastAPI's own way; made when asked for
     return app
 
 

@@ -27,7 +27,7 @@ class Connection(H11Protocol):
     _owed: asyncio.TimerHandle | None = None
     _untaken: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         if len(self.connections) > MOST + _TOLD:
             transport.abort()

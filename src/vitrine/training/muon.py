@@ -29,7 +29,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure is taken
         """Change the parameters by their gradients."""
         matrices, others = self.param_groups
         for weight in matrices["params"]:

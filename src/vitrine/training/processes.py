@@ -126,7 +126,7 @@ class Group:
         missing = -(-n // self.size) - len(rows)
         own = torch.cat([rows.float(), rows.new_zeros((missing, *rows.shape[1:]), dtype=torch.float32)])
         if own.requires_grad:
-            own.register_hook(lambda gradient: gradient * self.size)  # type: ignore[no-untyped-call]
+            own.register_hook(lambda gradient: gradient * self.size)  # type: ignore[no-untyped-call]  # untyped in torch
         every = [torch.empty_like(own, requires_grad=False) for _ in range(self.size)]
         distributed.all_gather(every, own.detach().contiguous(), group=self.steps)
         every[self.rank] = own

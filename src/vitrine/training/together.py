@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Literal, NoReturn
 
 from torch import distributed
-from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # they are there
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # its own names, which its stubs leave out
 from torch.distributed.rendezvous import rendezvous
 
 from vitrine import storage

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from operator import methodcaller
 from typing import Any, TypeVar
 
 from vitrine import storage
@@ -143,7 +144,7 @@ class Link:
         """Another index for the vectors, which is there after the next `load`. Nothing can be searched meanwhile."""
         self.call(lambda client: client.release_collection(collection, timeout=_CALL))
         for name in self.call(lambda client: client.list_indexes(collection, field_name="vector", timeout=_CALL)):
-            self.call(lambda client, name=name: client.drop_index(collection, name, timeout=_CALL))  # type: ignore[misc]
+            self.call(methodcaller("drop_index", collection, name, timeout=_CALL))
         self._index(collection, "vector", kind, build)
 
     def fields(self, collection: str) -> set[str]:
@@ -229,17 +230,16 @@ class Link:
         heard = time.monotonic()
         while True:
             after = condition if last is None else f"({condition}) and id > {last}"
-            reader = self._loaded(
+            query = methodcaller(
+                "query_iterator",
                 collection,
-                lambda client, after=after: client.query_iterator(  # type: ignore[misc]
-                    collection,
-                    batch_size=batch,
-                    filter=after,
-                    output_fields=fields,
-                    consistency_level=self.settings.consistency,
-                    timeout=_CALL,
-                ),
+                batch_size=batch,
+                filter=after,
+                output_fields=fields,
+                consistency_level=self.settings.consistency,
+                timeout=_CALL,
             )
+            reader = self._loaded(collection, query)
             try:
                 while rows := reader.next():
                     for row in rows:
