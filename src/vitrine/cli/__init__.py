@@ -14,6 +14,7 @@ report.py    vitrine report
 index.py     vitrine index add|list|info|verify|remove
 sync.py      vitrine index sync
 engine.py    its --engine
+guard.py     who waits for a process that uses Ray
 duplicates.py  vitrine index duplicates
 exchange.py  vitrine index export|import
 backup.py    vitrine index backup|restore

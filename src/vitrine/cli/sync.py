@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitrine.cli import engine as engines
-from vitrine.cli import output
+from vitrine.cli import guard, output
 from vitrine.cli.fill import Index, NewModel, Outcome, Target, Wish, check_folder, filling, is_parquet, name_of, tell
 from vitrine.errors import CatalogueError, VitrineError
 
@@ -56,11 +56,11 @@ def sync(
     """
     check_folder(folder)
     if engine == "ray":
-        engines.guard()
+        guard.guard()
     from vitrine.indexing.folder import How
     from vitrine.indexing.here import Here
 
-    where = engines.engine(engine, ray_address, ship)
+    where = engines.engine(engine, ray_address, ship, to_the_end=not watch)
     name = catalogue or name_of(folder)
     with filling(name, Wish(model, index, _pictures(folder), mend=True, keep_empty=watch)) as filled:
         looking = _looking(filled.encoder, folder, How(allow_empty=allow_empty, columns=columns, reread=reread), where)
@@ -73,7 +73,9 @@ def sync(
         if not watch:
             raise
         output.say(f"vitrine: {error}")
-    if watch:
+    if not watch:
+        guard.all_is_said()
+    else:
         looking.how = replace(looking.how, reread=False, calm=_CALM)
         looking.engine = Here()  # a cluster is for the many at once
         output.say(f"Watching {folder}; stop with Ctrl-C.")

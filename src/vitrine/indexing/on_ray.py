@@ -37,16 +37,18 @@ _ADVICE = "look at the machines of the cluster, and run it again to go on"
 class OnRay:
     """See `reading.Engine`. address: of the head of a cluster, HOST:PORT; None starts a Ray on this machine, and stops
     it. ship: pictures are read on this machine, and travel; else every machine reads them by the same paths. workers:
-    how many, of one core each; None for as many as there are cores.
+    how many, of one core each; None for as many as there are cores. to_the_end: once all went well, Ray is let go only
+    when the process ends.
     """
 
     address: str | None = None
     ship: bool = False
     workers: int | None = None
+    to_the_end: bool = False
 
     def read(self, wanted: Sequence[Wanted], reader: Reader, take: Take, progress: Progress) -> None:
         """Raises ClusterError as well."""
-        with ray_cluster.connected(self.address, self.workers):
+        with ray_cluster.connected(self.address, self.workers, self.to_the_end):
             some = wanted[:: max(1, len(wanted) // _LOOKED_AT)][:_LOOKED_AT]
             files = [one.place.path if one.place else one.file for one in some]
             ray_cluster.check_sight([] if self.ship else files)

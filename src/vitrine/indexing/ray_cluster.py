@@ -3,13 +3,14 @@
 Ray is asked to be quiet: no dashboard, no telemetry, nothing on standard output or error but what vitrine says.
 """
 
+import atexit
 import logging
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vitrine import storage
@@ -44,13 +45,14 @@ except BaseException as error:
 
 def keep_quiet() -> None:
     """To be called before Ray is imported: it asks the environment then."""
-    os.environ.update(_QUIET)
+    os.environ.update({name: value for name, value in _QUIET.items() if os.environ.get(name) != value})
 
 
 @contextmanager
-def connected(address: str | None, workers: int | None = None) -> Iterator[None]:
+def connected(address: str | None, workers: int | None = None, to_the_end: bool = False) -> Iterator[None]:
     """With a Ray that runs already in this process, or at that address, or one that is started here with so many
-    workers, one a core by default, and stopped at the end.
+    workers, one a core by default. It is stopped or left afterwards; with to_the_end, if nothing was raised, only when
+    the process ends.
 
     Raises InputError for what is no address; ClusterError where nothing listens there, it is no Ray, or of another
     version than ours.
@@ -64,12 +66,13 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[None]
     if address is not None:
         _greet(address)
     hush()
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(_mute())  # to the end of its shutdown: until then it may hear of a machine that went away
+        stack.callback(ray.shutdown)
         _start(address, workers)
-        with _mute():
-            yield
-    finally:
-        ray.shutdown()
+        yield
+        if to_the_end:
+            atexit.register(stack.pop_all().close)
 
 
 def _start(address: str | None, workers: int | None) -> None:
