@@ -588,6 +588,57 @@ def test_a_machine_that_dies_in_the_middle_takes_nothing_along(many: Path, place
     _check_alike("plain", "killed")
 
 
+CRASHES = """
+import os, signal, sys
+from pathlib import Path
+from vitrine.cli import main
+from vitrine.indexing import on_ray
+
+on_ray.BATCH, first = 25, Path(sys.argv.pop(1))
+write = on_ray._Kept.write
+
+def write_and_crash(kept):
+    write(kept)
+    if kept.done and not first.exists():
+        first.touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+on_ray._Kept.write = write_and_crash
+main()
+"""
+
+CRASHES_ON_ITS_WAY_OUT = """
+import os
+import ray
+from vitrine.cli import main
+
+ray.shutdown = os.abort
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_crash_in_the_middle_takes_nothing_along(many: Path, cluster: Any, tmp_path: Path) -> None:
+    arguments = ["index", "sync", many, "--catalogue", "crashed", "--json"]
+    ended = _python(CRASHES, tmp_path / "first", *arguments, "--engine", "ray", "--ray-address", cluster.address)
+    assert ended.returncode == 0, ended.stderr
+    assert CRASHED in ended.stderr
+    said = json.loads(ended.stdout)
+    assert said["unchanged"]
+    assert said["added"] + said["unchanged"] == len(list(many.rglob("*.png")))
+    _sync(many, "plain")
+    _check_alike("plain", "crashed", within=1e-6)  # the rest begins with other company
+
+
+@pytest.mark.slow
+def test_a_crash_on_the_way_out_changes_nothing(shop: Path, cluster: Any) -> None:
+    arguments = ["index", "sync", shop, "--catalogue", "crashed", "--json"]
+    ended = _python(CRASHES_ON_ITS_WAY_OUT, *arguments, "--engine", "ray", "--ray-address", cluster.address)
+    assert ended.returncode == 0, ended.stderr
+    assert CRASHED not in ended.stderr
+    assert json.loads(ended.stdout)["added"] == 100
+
+
 @contextmanager
 def _held(place: Path, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
     """That command, at work, in a session of its own."""
