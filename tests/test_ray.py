@@ -164,10 +164,14 @@ def test_what_is_not_installed(missing: str, shop: Path, cli: Cli, monkeypatch: 
         ("os._exit(3)", 3, ""),
         ("pass", 0, ""),
         ("os.kill(os.getpid(), signal.SIGKILL)", 137, ""),
-        ("guard.all_is_said()\nos._exit(1)", 0, ""),
-        ("guard.all_is_said()\nos.abort()", 0, ""),
-        ("guard.all_is_said()\nos.kill(os.getpid(), signal.SIGKILL)", 137, ""),
-        ("guard.all_is_said()\nsys.exit(1)", 1, ""),
+        ("guard.all_is_said(None)\nos._exit(1)", 0, ""),
+        ("guard.all_is_said(1)\nos._exit(1)", 1, ""),
+        ("guard.all_is_said(0)\nos.abort()", 0, ""),
+        ("guard.all_is_said(2)\nos.abort()", 2, ""),
+        ("guard.all_is_said(2)\nprint('more')\nos.write(2, b'more')\nsys.exit(2)", 2, ""),
+        ("guard.all_is_said(0)\nos.kill(os.getpid(), signal.SIGKILL)", 137, ""),
+        ("guard.all_is_said(0)\nsys.exit(1)", 1, ""),
+        ("sys.stdout = None\nguard.all_is_said(0)", 0, ""),
         ("os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)", 130, ""),
         ("os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)", 143, ""),
     ],
@@ -206,7 +210,7 @@ def test_after_a_crash_of_ray_another_process_goes_on(crashes: int, last: str, c
         for line in lines[:crashes]
     )
     assert len(lines) == crashes + (last == "os._exit(1)")
-    assert lines[-1].endswith("and this goes on with the rest.") == (code in (0, 5))
+    assert lines[-1].endswith("and another process goes on.") == (code in (0, 5))
     assert len((tmp_path / "turns").read_text()) == min(crashes + 1, 3)
 
 
@@ -215,6 +219,14 @@ def test_a_stop_reaches_who_goes_on_after_a_crash(number: str, code: int, tmp_pa
     first = f"first = Path({str(tmp_path / 'first')!r})\nif not first.exists():\n    first.touch()\n    os.abort()\n"
     ended = _python(_guarded(f"{first}os.kill(os.getppid(), signal.{number})\ntime.sleep(60)"))
     assert ended.returncode == code
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_stop_that_is_ignored_is_none(tmp_path: Path) -> None:
+    first = f"first = Path({str(tmp_path / 'first')!r})\nif not first.exists():\n    first.touch()\n    "
+    stop = "os.kill(os.getppid(), signal.SIGHUP)\n    time.sleep(0.2)\n    os.abort()\n"
+    ended = _python("import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + _guarded(first + stop))
+    assert ended.returncode == 0
     assert len(ended.stderr.splitlines()) == 1
 
 
@@ -635,8 +647,9 @@ def test_a_crash_on_the_way_out_changes_nothing(shop: Path, cluster: Any) -> Non
     arguments = ["index", "sync", shop, "--catalogue", "crashed", "--json"]
     ended = _python(CRASHES_ON_ITS_WAY_OUT, *arguments, "--engine", "ray", "--ray-address", cluster.address)
     assert ended.returncode == 0, ended.stderr
-    assert CRASHED not in ended.stderr
     assert json.loads(ended.stdout)["added"] == 100
+    assert "Bring crashed up to date ..." in ended.stderr
+    assert "SIGABRT" not in ended.stderr
 
 
 @contextmanager

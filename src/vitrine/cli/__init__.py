@@ -36,7 +36,22 @@ from typing import Annotated
 import typer
 
 import vitrine
-from vitrine.cli import compare, data, demo, evaluate, index, look, map, model, output, report, search, serve, train
+from vitrine.cli import (
+    compare,
+    data,
+    demo,
+    evaluate,
+    guard,
+    index,
+    look,
+    map,
+    model,
+    output,
+    report,
+    search,
+    serve,
+    train,
+)
 
 app = typer.Typer(
     name="vitrine",
@@ -79,5 +94,9 @@ def main() -> None:
     """The console script: what vitrine raises on purpose becomes one sentence on standard error and exit code 2, and so
     does what the operating system refuses.
     """
-    with output.sentences():
-        app()
+    try:
+        with output.sentences():
+            app()
+    except SystemExit as end:
+        guard.all_is_said(end.code)
+        raise

@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vitrine.cli import output
 
@@ -41,7 +41,7 @@ def guard() -> None:
         if not child:
             break
         there.close()
-        _wait(child, here, left)
+        _wait(child, here, left, before)
     here.close()
     os.setpgid(0, 0)  # else Ctrl-C would come twice
     for stop, handler in before.items():
@@ -52,17 +52,26 @@ def guard() -> None:
     threading.Thread(target=_end_with, args=(there,), daemon=True).start()
 
 
-def all_is_said() -> None:
-    """The command has done its work, and said so: whether Ray crashes after this is nobody's business."""
-    if _other is not None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        _other.send(_ALL_SAID)
+def all_is_said(code: int | str | None) -> None:
+    """The command ends with this code, and has said what it had to say: whether Ray crashes after this is nobody's
+    business, and what it writes then goes nowhere.
+    """
+    if _other is None or isinstance(code, str):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError):  # nobody reads it
+                stream.flush()
+    _other.send(_ALL_SAID + bytes([(code or 0) & 0xFF]))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
-def _wait(child: int, ended: socket.socket, left: int) -> None:
+def _wait(child: int, ended: socket.socket, left: int, before: dict[int, Any]) -> None:
     """End as that process does; come back, with the signals blocked, where another one is to go on. ended: what it
-    sends before it ends. left: how many others may go on.
+    sends before it ends. left: how many others may go on. before: who took each signal.
     """
     asked: list[int] = []
 
@@ -72,23 +81,22 @@ def _wait(child: int, ended: socket.socket, left: int) -> None:
             os.kill(child, number)
 
     for stop in _STOPS:
-        signal.signal(stop, hand_on)
+        if before[stop] != signal.SIG_IGN:  # as under nohup: the other one ignores it, too
+            signal.signal(stop, hand_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     said = b""
     with ended, suppress(BlockingIOError):
-        said = ended.recv(2, socket.MSG_DONTWAIT)
+        said = ended.recv(3, socket.MSG_DONTWAIT)
     crashed = -code in _CRASHES
-    ended_by_ray = crashed or (code == 1 and _IN_ORDER not in said)
-    if ended_by_ray and _ALL_SAID in said:
-        code = 0
+    ended_by_ray = crashed or (code == 1 and not said.endswith(_IN_ORDER))
+    if ended_by_ray and said.startswith(_ALL_SAID):
+        code = said[1]
     elif crashed and asked:  # on its way out, after all was said
         code = -asked[0]
     elif crashed and left:
-        _say(
-            f"Ray has crashed ({signal.Signals(-code).name}); what was written is kept, and this goes on with the rest."
-        )
+        _say(f"Ray has crashed ({signal.Signals(-code).name}); what was written is kept, and another process goes on.")
         return
     elif crashed:
         _say(f"Ray has crashed {_TURNS} times ({signal.Signals(-code).name}); what was written is kept: {_ADVICE}.")

@@ -73,9 +73,7 @@ def sync(
         if not watch:
             raise
         output.say(f"vitrine: {error}")
-    if not watch:
-        guard.all_is_said()
-    else:
+    if watch:
         looking.how = replace(looking.how, reread=False, calm=_CALM)
         looking.engine = Here()  # a cluster is for the many at once
         output.say(f"Watching {folder}; stop with Ctrl-C.")
