@@ -14,6 +14,7 @@ from concurrent import futures
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import grpc
 import numpy as np
@@ -285,9 +286,8 @@ def add_and_die(name: str, step: str, home: str) -> None:
         def die(*_: object) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-        # the writer is made to die at that step: method-assign
         if step == "before it counts":
-            writing._writer.check = die  # type: ignore[method-assign]
+            mock.patch.object(writing._writer, "check", die).start()
         elif step == "in the middle":
             plain = writing._link.upsert
 
@@ -296,10 +296,10 @@ def add_and_die(name: str, step: str, home: str) -> None:
                 if "__items_" in collection:
                     die()
 
-            writing._link.upsert = half  # type: ignore[method-assign]
+            mock.patch.object(writing._link, "upsert", half).start()
         else:
-            writing.settle = die  # type: ignore[method-assign]
-            writing._ready = writing.state  # type: ignore[method-assign]
+            mock.patch.object(writing, "settle", die).start()
+            mock.patch.object(writing, "_ready", writing.state).start()
         with writing._writer.alone():
             writing.add([*items(10, "new "), replace(items(1)[0], label="replaced")])
 

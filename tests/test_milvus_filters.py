@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from milvus_fixtures import Milvus
-from test_filters import Cell, Row, holds, rows, trees
-from vitrine.catalogue import Entry, Item, filters
+from test_filters import Row, holds, rows, trees
+from vitrine.catalogue import Columns, Entry, Item, filters
 from vitrine.catalogue.filters import Filter, Not
 from vitrine.catalogue.milvus import address as milvus_address
 from vitrine.catalogue.milvus import tables as milvus_tables
@@ -36,8 +36,8 @@ def put(link: Link, there: list[Row]) -> None:
     """Have the collection hold these rows, and no others."""
     entries = []
     for row in there:
-        columns: dict[str, Cell] = {name: value for name, value in (row.columns or {}).items() if value is not None}
-        item = Item(f"{row.source}\n{row.id}", row.label, "c", np.ones(2, np.float32), b"png", columns or None)  # type: ignore[arg-type]
+        columns: Columns = {name: value for name, value in (row.columns or {}).items() if value is not None}
+        item = Item(f"{row.source}\n{row.id}", row.label, "c", np.ones(2, np.float32), b"png", columns or None)
         entries.append(Entry(row.id, row.added, item))
     link.delete(PLACE, f"id > {len(there)}")
     link.upsert(PLACE, [row_of(entry) for entry in entries])

@@ -356,7 +356,8 @@ class _Broken(OnRay):
         raise RuntimeError("a long story\nand its end.")
 
 
-_NO_KIT = Kit(Packed(b"", None), None)  # type: ignore[arg-type]
+_NO_CARD: Any = None
+_NO_KIT = Kit(Packed(b"", _NO_CARD), None)
 
 
 @pytest.mark.parametrize(
@@ -427,7 +428,7 @@ def test_a_machine_that_goes_away_while_ray_starts_or_stops_is_not_told_among_ou
 def test_a_machine_with_another_vitrine_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    class Missing(ray.exceptions.RayError):  # type: ignore[misc]
+    class Missing(ray.exceptions.RayError):  # type: ignore[misc]  # ray is untyped
         pass
 
     def fail(_: object) -> None:

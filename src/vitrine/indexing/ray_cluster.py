@@ -45,7 +45,7 @@ except BaseException as error:
 
 def keep_quiet() -> None:
     """To be called before Ray is imported: it asks the environment then."""
-    os.environ.update({name: value for name, value in _QUIET.items() if os.environ.get(name) != value})
+    os.environ.update(_QUIET)
 
 
 @contextmanager
